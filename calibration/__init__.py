@@ -1,0 +1,1 @@
+"""Calibration of motors, cameras and the twin (grows with the hardware milestones)."""

@@ -1,0 +1,1 @@
+"""The `twinloop` command: the only place that wires parts together."""

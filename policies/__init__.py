@@ -1,0 +1,1 @@
+"""Policies: one readable file a method, their training and their runtime."""

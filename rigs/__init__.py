@@ -1,0 +1,1 @@
+"""Rig files that ship with Twinloop: read them with `twinloop.robot.rig.load_rig`."""

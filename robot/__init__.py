@@ -1,0 +1,1 @@
+"""The robot side: types, interfaces, clock, rig, guard, control loop, arm descriptions."""

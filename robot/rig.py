@@ -1,0 +1,387 @@
+"""The rig file: which arms, grippers and cameras stand in which cell, and their limits.
+
+One YAML file per rig, read with cattrs into the frozen dataclasses below. All mistakes are reported at once,
+each with its path in the file and the nearest valid name. Lengths m, angles rad, times s or ms as the field's
+name says; poses `X_WB` are `xyz_m` + `wxyz`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import yaml
+from cattrs.gen import make_dict_structure_fn
+
+from .errors import RigError, nearest
+from .models import load_model, model_names
+from .types import JointSpec, frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Pose of a frame in its parent."""
+
+    xyz_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    wxyz: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLimits:
+    """Limits the guard enforces on every joint of the arm (one number = the same for all)."""
+
+    velocity_rad_s: float | tuple[float, ...] = 3.5
+    acceleration_rad_s2: float | tuple[float, ...] = 30.0
+    jerk_rad_s3: float | tuple[float, ...] = 1500.0
+    torque_n_m: float | tuple[float, ...] = 2.9
+    position_margin_rad: float = 0.02  # kept from each end of the description's joint range
+
+
+@dataclass(frozen=True, slots=True)
+class ArmConfig:
+    """One arm of the rig."""
+
+    model: str  # an arm description: `twinloop rigs --models`
+    base: Pose = Pose()  # X_WB
+    limits: ArmLimits = ArmLimits()
+    port: str | None = None  # serial port or address; None = find it (hardware only)
+    calibration: Path | None = None  # LeRobot calibration file of this arm, beside the rig
+
+
+@dataclass(frozen=True, slots=True)
+class GripperConfig:
+    """One gripper; `arm` names the arm that carries it."""
+
+    arm: str
+    speed_m_s: float = 0.25
+    acceleration_m_s2: float = 2.5
+    jerk_m_s3: float = 120.0
+    force_n: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CameraConfig:
+    """One camera. `mount` is "world", or the name of an arm whose wrist carries it."""
+
+    width: int = 640  # px
+    height: int = 480  # px
+    fps: float = 30.0
+    kind: str = "opencv"  # "opencv" | "realsense" | a plug-in; with --sim the first two are emulated
+    mount: str = "world"
+    pose: Pose | None = None  # X_WC or X_EC (x right, y down, z forward); None = the description's mount
+    fovy_deg: float = 50.0
+    serial: str | None = None
+    device: str | None = None
+    latency_ms: float = 30.0  # mid-exposure to observation
+    options: Mapping[str, Any] = field(default_factory=dict)  # for plug-ins
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Axis-aligned box in the world frame, m."""
+
+    min_m: tuple[float, float, float]
+    max_m: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The plane the arm works on. `height_m` is its z in the world frame."""
+
+    height_m: float = 0.0
+    clearance_m: float = -0.004  # how close the guard's capsules may come (< 0: capsules may dip in)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardConfig:
+    """What the guard enforces besides the arms' own limits. Everything is on by default."""
+
+    rate_hz: float = 200.0
+    expiry_ms: float = 100.0  # longest time a command stays valid after its last row
+    stale_state_ms: float = 50.0
+    stale_camera_ms: float = 250.0
+    tracking_error_rad: float = 0.6  # commanded minus measured, sustained
+    tracking_error_ms: float = 500.0
+    self_collision_m: float = 0.005  # smallest distance between capsules of links that are not neighbours
+    lookahead: int = 4  # poses checked on the way to the next stop
+    temperature_derate_c: float = 60.0
+    temperature_stop_c: float = 65.0
+    rejects_to_fault: int = 3  # bad chunks in a row that latch a fault
+    park_speed: float = 0.35  # share of the velocity limits used to park
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A rig as its file describes it."""
+
+    name: str
+    arms: Mapping[str, ArmConfig]
+    grippers: Mapping[str, GripperConfig] = field(default_factory=dict)
+    cameras: Mapping[str, CameraConfig] = field(default_factory=dict)
+    control_hz: float = 30.0
+    workspace: Box = Box((-0.6, -0.6, -0.05), (0.6, 0.6, 0.8))
+    table: Table = Table()
+    guard: GuardConfig = GuardConfig()
+    notes: str = ""
+
+    def joint_spec(self, arm: str) -> JointSpec:
+        """Joint names and the limits the guard keeps for `arm` (description range less the margin)."""
+        config = self.arms[arm]
+        model = load_model(config.model)
+        n = len(model.joints)
+        lo, hi = model.joint_ranges()
+        limits = config.limits
+        margin = limits.position_margin_rad
+
+        def per_joint(value: float | tuple[float, ...]) -> Any:
+            return frozen([value] * n if isinstance(value, float | int) else value)
+
+        return JointSpec(
+            names=model.joints,
+            q_min=frozen(lo + margin),
+            q_max=frozen(hi - margin),
+            dq_max=per_joint(limits.velocity_rad_s),
+            ddq_max=per_joint(limits.acceleration_rad_s2),
+            dddq_max=per_joint(limits.jerk_rad_s3),
+            tau_max=per_joint(limits.torque_n_m),
+        )
+
+    def gripper_of(self, arm: str) -> str | None:
+        """Name of the gripper that `arm` carries, or None."""
+        return next((name for name, gripper in self.grippers.items() if gripper.arm == arm), None)
+
+    def state_names(self) -> tuple[str, ...]:
+        """Component names of `observation.state`: all arms' joints in rig order, then the grippers.
+
+        One-arm rigs use "<joint>.pos" and "gripper.pos"; others prefix the arm's or gripper's name.
+        """
+        single = len(self.arms) == 1
+        names = [
+            f"{joint}.pos" if single else f"{arm}.{joint}.pos"
+            for arm, config in self.arms.items()
+            for joint in load_model(config.model).joints
+        ]
+        names += ["gripper.pos" if single and len(self.grippers) == 1 else f"{g}.pos" for g in self.grippers]
+        return tuple(names)
+
+    def hash(self) -> str:
+        """Twelve hex digits that change when arms, grippers, cameras or control rate change."""
+        plain = cattrs.Converter(unstruct_collection_overrides={}).unstructure(self)
+        kept = {key: plain[key] for key in ("arms", "grippers", "cameras", "control_hz")}
+        for arm in kept["arms"].values():
+            arm.pop("port", None)
+            arm.pop("calibration", None)
+        return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def rig_names() -> list[str]:
+    """Names of the rigs that ship with Twinloop."""
+    return sorted(p.name[:-5] for p in resources.files("twinloop.rigs").iterdir() if p.name.endswith(".yaml"))
+
+
+def load_rig(name_or_path: str | Path) -> Rig:
+    """Read a rig by its name (shipped rigs) or its path (`*.yaml`).
+
+    Raises `RigError` that lists every mistake with its path in the file and the nearest valid name.
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            source = path.read_text()
+        except OSError as error:
+            raise RigError(f"{path}: cannot read the rig file ({error.strerror})") from None
+    elif text in rig_names():
+        path = Path(f"{text}.yaml")
+        source = (resources.files("twinloop.rigs") / path.name).read_text()
+    else:
+        raise RigError(f"unknown rig '{text}'{nearest(text, rig_names())}; or give the path of a .yaml file")
+    try:
+        raw = yaml.safe_load(source)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" line {where.line + 1}" if where else ""
+        raise RigError(f"{path}:{at} not valid YAML: {getattr(error, 'problem', error)}") from None
+    return parse_rig(raw, str(path))
+
+
+def parse_rig(raw: Any, file: str) -> Rig:
+    """Turn the parsed YAML `raw` into a `Rig`; `file` is named in errors."""
+    if not isinstance(raw, dict):
+        raise RigError(f"{file}: a rig is a mapping of fields{nearest('', [f.name for f in fields(Rig)])}")
+    mistakes = list(_check_names(raw))
+    rig: Rig | None = None
+    try:
+        rig = _converter().structure(raw, Rig)
+    except cattrs.BaseValidationError as error:
+        mistakes = list(_structure_mistakes(error, "")) + mistakes
+    if rig is not None:
+        mistakes += _check_values(rig)
+    if mistakes or rig is None:
+        head = f"{file}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"
+        raise RigError("\n  ".join([head, *dict.fromkeys(mistakes)]))
+    return rig
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+
+    def number(value: Any, _: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{value!r} is not a number")
+        return float(value)
+
+    def integer(value: Any, _: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{value!r} is not a whole number")
+        return value
+
+    def text(value: Any, _: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a text; put it in quotes")
+        return value
+
+    def number_or_list(value: Any, _: Any) -> float | tuple[float, ...]:
+        if isinstance(value, list):
+            return tuple(number(v, float) for v in value)
+        return number(value, float)
+
+    converter.register_structure_hook(float, number)
+    converter.register_structure_hook(int, integer)
+    converter.register_structure_hook(str, text)
+    converter.register_structure_hook(float | tuple[float, ...], number_or_list)
+    converter.register_structure_hook(str | None, lambda v, t: None if v is None else text(v, t))
+    converter.register_structure_hook(Path | None, lambda v, t: None if v is None else Path(text(v, t)))
+    converter.register_structure_hook(
+        Pose | None, lambda v, t: None if v is None else converter.structure(v, Pose)
+    )
+    for cls in (Pose, ArmLimits, ArmConfig, GripperConfig, CameraConfig, Box, Table, GuardConfig, Rig):
+        plain = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+        converter.register_structure_hook(cls, _needs_mapping(cls, plain))
+    return converter
+
+
+def _needs_mapping(cls: type, plain: Any) -> Any:
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            names = ", ".join(f.name for f in fields(cls))
+            raise ValueError(f"{value!r} is not a mapping with the fields {names}")
+        return plain(value, cls)
+
+    return structure
+
+
+def _structure_mistakes(error: BaseException, path: str) -> Iterator[str]:
+    """Flatten a cattrs exception tree into one line a mistake; `path` is dotted, as in the file."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        valid = [f.name for f in fields(error.cl)] if is_dataclass(error.cl) else []
+        for key in sorted(error.extra_fields):
+            yield f"{_join(path, key)}: unknown field{nearest(key, valid)}"
+    elif isinstance(error, BaseExceptionGroup):
+        for child in error.exceptions:
+            yield from _structure_mistakes(child, path + _place(child))
+    elif isinstance(error, KeyError):
+        yield f"{_join(path, '')}: missing"
+    else:
+        yield f"{path.lstrip('.') or 'rig'}: {error}"
+
+
+def _place(error: BaseException) -> str:
+    for note in reversed(getattr(error, "__notes__", [])):
+        name = getattr(note, "name", None)
+        if name is not None:
+            return f".{name}"
+        index = getattr(note, "index", None)
+        if index is not None:
+            return f".{index}" if isinstance(index, str) else f"[{index}]"
+    return ""
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}".strip(".") or "rig"
+
+
+def _check_names(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Names that refer to other names; looked at even when a field elsewhere is wrong."""
+    arms = raw.get("arms") if isinstance(raw.get("arms"), dict) else {}
+    for name, arm in (arms or {}).items():
+        model = arm.get("model") if isinstance(arm, dict) else None
+        if isinstance(model, str) and model not in model_names():
+            yield f"arms.{name}.model: unknown arm description '{model}'{nearest(model, model_names())}"
+    for name, gripper in (raw.get("grippers") or {}).items() if isinstance(raw.get("grippers"), dict) else ():
+        arm = gripper.get("arm") if isinstance(gripper, dict) else None
+        if isinstance(arm, str) and arm not in (arms or {}):
+            yield f"grippers.{name}.arm: no arm is called '{arm}'{nearest(arm, arms or {})}"
+    for name, camera in (raw.get("cameras") or {}).items() if isinstance(raw.get("cameras"), dict) else ():
+        mount = camera.get("mount", "world") if isinstance(camera, dict) else "world"
+        choices = ["world", *(arms or {})]
+        if isinstance(mount, str) and mount not in choices:
+            yield f"cameras.{name}.mount: nothing is called '{mount}'{nearest(mount, choices)}"
+
+
+def _check_values(rig: Rig) -> list[str]:
+    """Values that have the right type and are still wrong."""
+    wrong: list[str] = []
+    if not rig.arms:
+        wrong.append("arms: a rig needs at least one arm")
+    for name, arm in rig.arms.items():
+        n = len(load_model(arm.model).joints)
+        for f in fields(ArmLimits):
+            value = getattr(arm.limits, f.name)
+            values = value if isinstance(value, tuple) else (value,)
+            where = f"arms.{name}.limits.{f.name}"
+            if isinstance(value, tuple) and len(value) != n:
+                wrong.append(f"{where}: {len(value)} values for the {n} joints of '{arm.model}'")
+            if any(not v > 0 or v == float("inf") for v in values if f.name != "position_margin_rad"):
+                wrong.append(f"{where}: {value} must be finite and above 0; limits cannot be switched off")
+        if not 0 <= arm.limits.position_margin_rad <= 0.5:  # NaN fails too
+            value = arm.limits.position_margin_rad
+            wrong.append(f"arms.{name}.limits.position_margin_rad: {value} must be within 0..0.5 rad")
+        wrong += _check_pose(f"arms.{name}.base", arm.base)
+    for name, gripper in rig.grippers.items():
+        for f in fields(GripperConfig):
+            value = getattr(gripper, f.name)
+            if isinstance(value, float) and not 0 < value < float("inf"):
+                wrong.append(f"grippers.{name}.{f.name}: {value} must be finite and above 0")
+    for name, camera in rig.cameras.items():
+        for size in ("width", "height"):
+            value = getattr(camera, size)
+            if not 16 <= value <= 4096 or value % 2:
+                wrong.append(f"cameras.{name}.{size}: {value} must be an even number of pixels in 16..4096")
+        if not 0 < camera.fps <= 1000:
+            wrong.append(f"cameras.{name}.fps: {camera.fps} must be within 0..1000 Hz")
+        if not 1 <= camera.fovy_deg <= 170:
+            wrong.append(f"cameras.{name}.fovy_deg: {camera.fovy_deg} must be within 1..170 degrees")
+        if not 0 <= camera.latency_ms <= 1000:
+            wrong.append(f"cameras.{name}.latency_ms: {camera.latency_ms} must be within 0..1000 ms")
+        if camera.pose is not None:
+            wrong += _check_pose(f"cameras.{name}.pose", camera.pose)
+    guard = rig.guard
+    for f in fields(GuardConfig):
+        value = getattr(guard, f.name)
+        if f.name not in ("self_collision_m", "lookahead") and not 0 < value < float("inf"):
+            wrong.append(f"guard.{f.name}: {value} must be finite and above 0")
+    if not 0 <= guard.self_collision_m <= 0.1:
+        wrong.append(f"guard.self_collision_m: {guard.self_collision_m} must be within 0..0.1 m")
+    if not 50 <= guard.rate_hz <= 1000:
+        wrong.append(f"guard.rate_hz: {guard.rate_hz} must be within 50..1000 Hz")
+    if not 1 <= guard.lookahead <= 50:
+        wrong.append(f"guard.lookahead: {guard.lookahead} must be within 1..50 poses")
+    if not 1 <= rig.control_hz <= guard.rate_hz:
+        wrong.append(f"control_hz: {rig.control_hz} must be within 1..guard.rate_hz ({guard.rate_hz})")
+    if any(not lo < hi for lo, hi in zip(rig.workspace.min_m, rig.workspace.max_m, strict=True)):
+        wrong.append(f"workspace: min_m {rig.workspace.min_m} must be below max_m {rig.workspace.max_m}")
+    return wrong
+
+
+def _check_pose(where: str, pose: Pose) -> list[str]:
+    norm = sum(v * v for v in pose.wxyz) ** 0.5
+    if not abs(norm - 1) < 1e-3:
+        return [f"{where}.wxyz: {pose.wxyz} is not a unit quaternion (norm {norm:.4f})"]
+    return []

@@ -1,0 +1,1 @@
+"""The twin: a MuJoCo emulation of the device, its tasks and its randomisation."""
