@@ -1,0 +1,134 @@
+"""A position servo as the DC motor it is: voltage saturation, back-EMF once, friction, firmware in counts.
+
+MuJoCo expresses it exactly with a `position` actuator and joint damping. The firmware turns the position
+error into a duty cycle, `duty = kp * duty_per_rad * error`, saturating at `duty_max`; the motor gives
+
+    tau = kt * duty * V / R  -  (kt^2 / R) * dq          (voltage part, clamped; back-EMF, not clamped)
+
+so the actuator carries the clamped first term (`kp` and `forcerange`) and the joint's damping carries
+`viscous + kt^2 / R`. Putting the back-EMF into the actuator as well, as published SO-101 models do, counts it
+twice. STS3215 constants: 7.4 V from Rhoban/bam `params/feetech_sts3215_7_4V/m1.json`; 12 V and the duty
+law from the recordings in kscalelabs/sysid (duty = kp * 0.16489 * error[rad], saturating at 0.97).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import mujoco
+import numpy as np
+
+from ..robot.types import F64
+
+COUNTS_PER_TURN = 4096
+RAD_PER_COUNT = 2.0 * math.pi / COUNTS_PER_TURN
+
+
+@dataclass(frozen=True, slots=True)
+class Servo:
+    """Constants of one servo, seen at its output shaft."""
+
+    name: str
+    voltage_v: float  # V, supply
+    kt: float  # N·m/A at the output shaft = V·s/rad
+    resistance_ohm: float
+    armature_kg_m2: float
+    coulomb_n_m: float
+    viscous_n_m_s: float
+    kp_register: float = 16.0  # firmware P register (LeRobot sets 16)
+    duty_per_rad: float = 0.16489  # duty per rad of error, for each unit of kp
+    duty_max: float = 0.97
+    play_rad: float = 0.0044  # half of the backlash at the output, rad (0.25 deg)
+    command_delay_s: float = 0.008  # goal written -> motor acts (bus + firmware period)
+    sense_delay_s: float = 0.005  # measured -> read
+    ambient_c: float = 25.0
+    thermal_resistance_c_w: float = 9.0  # winding to ambient, °C/W; sets the steady temperature
+    thermal_time_s: float = 240.0
+
+    @property
+    def stiffness(self) -> float:
+        """Torque per rad of position error before saturation, N·m/rad."""
+        return self.kp_register * self.duty_per_rad * self.voltage_v * self.kt / self.resistance_ohm
+
+    @property
+    def torque_max(self) -> float:
+        """Torque at standstill and full duty, N·m."""
+        return self.duty_max * self.voltage_v * self.kt / self.resistance_ohm
+
+    @property
+    def damping(self) -> float:
+        """Viscous friction plus back-EMF, N·m·s/rad."""
+        return self.viscous_n_m_s + self.kt**2 / self.resistance_ohm
+
+
+STS3215_7V4 = Servo(
+    name="sts3215_7v4",
+    voltage_v=7.4,
+    kt=1.2116,
+    resistance_ohm=2.676,
+    armature_kg_m2=0.0284,
+    coulomb_n_m=0.0524,
+    viscous_n_m_s=0.0591,
+)
+STS3215_12V = replace(
+    STS3215_7V4,
+    name="sts3215_12v",
+    voltage_v=12.0,
+    kt=2.5,
+    resistance_ohm=5.489,
+    armature_kg_m2=0.0259,
+    coulomb_n_m=0.1143,
+    viscous_n_m_s=0.0408,
+)
+
+# Longest command and sensor delay that the history buffers hold, in physics steps.
+COMMAND_SAMPLES = 16
+SENSE_SAMPLES = 12
+PLAY_ARMATURE = 3e-4  # kg m2: keeps the play joint well conditioned, 1 % of the rotor's
+PLAY_DAMPING = 0.01  # N·m·s/rad: grease in the teeth
+
+
+def add_servo(spec: mujoco.MjSpec, joint: str, servo: Servo, play: bool = True) -> None:
+    """Put `servo` on the hinge `joint` of `spec`: actuator, friction, play joint and sensors.
+
+    Adds the actuator `joint`, the joint `joint/play` (when `play`), and the sensors `joint/q`, `joint/dq`,
+    `joint/tau` (and `joint/play/q`), all with the servo's delays.
+    """
+    hinge = spec.joint(joint)
+    hinge.armature = servo.armature_kg_m2
+    hinge.damping[0] = servo.damping
+    hinge.frictionloss = servo.coulomb_n_m
+    actuator = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+    actuator.set_to_position(kp=servo.stiffness)
+    actuator.forcelimited = 1
+    actuator.forcerange = [-servo.torque_max, servo.torque_max]
+    actuator.delay = servo.command_delay_s
+    actuator.nsample = COMMAND_SAMPLES
+    sensed = [(f"{joint}/q", mujoco.mjtSensor.mjSENS_JOINTPOS, mujoco.mjtObj.mjOBJ_JOINT, joint)]
+    sensed.append((f"{joint}/dq", mujoco.mjtSensor.mjSENS_JOINTVEL, mujoco.mjtObj.mjOBJ_JOINT, joint))
+    sensed.append((f"{joint}/tau", mujoco.mjtSensor.mjSENS_ACTUATORFRC, mujoco.mjtObj.mjOBJ_ACTUATOR, joint))
+    if play:
+        slack = hinge.parent.add_joint(name=f"{joint}/play", type=mujoco.mjtJoint.mjJNT_HINGE)
+        slack.pos, slack.axis = hinge.pos, hinge.axis
+        slack.limited = 1
+        slack.range = [-servo.play_rad, servo.play_rad]
+        slack.armature = PLAY_ARMATURE
+        slack.damping[0] = PLAY_DAMPING
+        sensed.append(
+            (
+                f"{joint}/play/q",
+                mujoco.mjtSensor.mjSENS_JOINTPOS,
+                mujoco.mjtObj.mjOBJ_JOINT,
+                f"{joint}/play",
+            )
+        )
+    for name, kind, objtype, objname in sensed:
+        sensor = spec.add_sensor(name=name, type=kind, objtype=objtype, objname=objname)
+        sensor.delay = servo.sense_delay_s
+        sensor.nsample = SENSE_SAMPLES
+
+
+def to_counts(q: F64) -> F64:
+    """Round angles (..., rad) to the encoder's 4096 counts a turn; returns rad."""
+    return np.rint(q * (1.0 / RAD_PER_COUNT)) * RAD_PER_COUNT
