@@ -1,0 +1,130 @@
+"""Scripted experts: a phase machine in task space that sees the true state and recovers.
+
+A skill is a `Skill`: it names its phase, gives a goal for the grasp point and decides the next phase from
+the true state on every step, so a cube that slips, rolls or is knocked away sends it back. The expert turns
+the goal into joint goals by inverse kinematics, adds what gravity and calibration bias would take away,
+and asks for a short chunk along its straight path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ...robot.kinematics import Kinematics
+from ...robot.types import F64, ActionChunk, Observation
+from ..twin import Twin
+
+ROWS = 4  # rows of each chunk: the step asked for and what the straight path says next
+CORRECTION_MAX_RAD = 0.12  # largest correction for sag and bias, a joint
+CORRECTION_RATE = 3.0  # 1/s, how fast the remaining error is taken out
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where the grasp point shall go."""
+
+    p_W: F64  # (3,) m
+    yaw_rad: float | None  # direction of the closing axis about vertical; None = free
+    width_m: float
+    speed_m_s: float = 0.22
+    tilt_rad: float | None = None  # approach axis from straight down, outward; None = as the reach needs
+
+
+class Skill(Protocol):
+    """One task's script."""
+
+    def reset(self, twin: Twin) -> None: ...
+
+    def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
+        """Advance the phase from the true state, and return its goal."""
+        ...
+
+
+def reach_tilt(radius_m: float, height_m: float = 0.0) -> float:
+    """Tilt of the approach axis that the SO-101 needs at this distance from its base axis, rad.
+
+    Straight down to about 0.21 m; from there leaning outward, or the wrist would have to be beyond its
+    links' reach (upper arm 0.116 m, forearm 0.135 m; facts/so101.json).
+    """
+    return float(np.clip((radius_m - 0.20 + 0.5 * height_m) * 5.0, 0.0, 1.05))
+
+
+class Expert:
+    """Implements `Agent` for one arm of a live twin."""
+
+    def __init__(self, twin: Twin, skill: Skill, arm: str | None = None, dt_s: float | None = None) -> None:
+        self._twin = twin
+        self._skill = skill
+        self._arm = arm or next(iter(twin.scene.arms))
+        self._gripper = twin.scene.rig.gripper_of(self._arm)
+        self._dt = dt_s or 1.0 / twin.scene.rig.control_hz
+        self._description = twin.scene.descriptions[self._arm]
+        self._kinematics = Kinematics(self._description)
+        base = twin.scene.rig.arms[self._arm].base
+        self._base_p = np.array(base.xyz_m)
+        self._spec = twin.arms[self._arm].spec
+        index = twin.scene.arms[self._arm]
+        self._dof = index.dof
+        self._stiffness = np.abs(twin.model.actuator_biasprm[index.actuator, 1])
+        self._correction = np.zeros(self._spec.n)
+        self._q_path: F64 | None = None
+        self._p_path: F64 | None = None
+        self._width: float | None = None
+
+    def reset(self, seed: int) -> None:
+        self._skill.reset(self._twin)
+        self._correction = np.zeros(self._spec.n)
+        self._q_path = None
+
+    def act(self, obs: Observation) -> ActionChunk:
+        twin = self._twin
+        tcp, _ = twin.site(self._arm, self._description.grasp_site)
+        goal = self._skill.goal(twin, tcp, obs.t_ns * 1e-9)
+        q_true = twin.arms[self._arm].servos.true_q()
+        if self._q_path is None or self._p_path is None:
+            self._q_path, self._p_path = q_true.copy(), tcp.copy()
+        # A disturbed arm: take up the path again from where the arm really is.
+        if np.linalg.norm(self._p_path - tcp) > 0.06:
+            self._q_path, self._p_path = q_true.copy(), tcp.copy()
+        step = goal.speed_m_s * self._dt
+        rows, p, q = [], self._p_path, self._q_path
+        for k in range(ROWS):
+            way = goal.p_W - p
+            far = float(np.linalg.norm(way))
+            p = goal.p_W if far <= step else p + way * (step / far)
+            q = self._inverse(q, p, goal)
+            if k == 0:
+                self._p_path, self._q_path = p, q
+            rows.append(q)
+        sag = twin.data.qfrc_bias[self._dof] / self._stiffness
+        error = self._q_path - q_true - 0.0
+        if np.abs(error).max() < 0.25:
+            self._correction = np.clip(
+                self._correction + CORRECTION_RATE * self._dt * error, -CORRECTION_MAX_RAD, CORRECTION_MAX_RAD
+            )
+        asked = np.clip(np.array(rows) + sag + self._correction, self._spec.q_min, self._spec.q_max)
+        period = round(self._dt * 1e9)
+        widths = {self._gripper: np.full(ROWS, goal.width_m)} if self._gripper else {}
+        return ActionChunk(
+            t0_ns=obs.t_ns,
+            dt_ns=period,
+            q={self._arm: asked},
+            width_m=widths,
+            expires_ns=obs.t_ns + (ROWS + 1) * period,
+            source="script",
+        )
+
+    def _inverse(self, q0: F64, p_W: F64, goal: Goal) -> F64:
+        """Joint angles whose grasp point is at `p_W`, leaning outward by the goal's tilt."""
+        p = p_W - self._base_p
+        radius = float(np.hypot(p[0], p[1]))
+        tilt = goal.tilt_rad if goal.tilt_rad is not None else reach_tilt(radius, float(p[2]))
+        out = np.array([p[0], p[1], 0.0]) / max(radius, 1e-6)
+        x_axis = np.sin(tilt) * out + np.array([0.0, 0.0, -np.cos(tilt)])
+        y_axis = None
+        if goal.yaw_rad is not None:
+            y_axis = np.array([np.cos(goal.yaw_rad), np.sin(goal.yaw_rad), 0.0])
+        return self._kinematics.solve(q0, p, x_axis=x_axis, y_axis=y_axis, restarts=0).q

@@ -1,0 +1,100 @@
+"""Picking a cube up from the table: the part that lift, pick_place and stack share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...robot.types import F64
+from ..twin import Twin
+from .expert import Goal
+from .shapes import yaw_of
+
+HOVER_M = 0.07  # height of the grasp point above the cube before it goes down
+OPEN_EXTRA_M = 0.03  # opening beyond the cube's width before grasping
+SQUEEZE_M = 0.012  # how far below the cube's width the jaw is asked to close
+CLEARANCE_M = 0.006  # kept between the fixed finger and the cube on the way down
+PAD_OFFSET_M = 0.0125  # grasp point to fixed pad (the description's 25 mm design width)
+
+
+@dataclass(slots=True)
+class Grasp:
+    """Picks up the cube `cube`; `step` returns the goal until it is held, then None."""
+
+    cube: str
+    half_m: float
+    phase: str = "above"
+    since_s: float = 0.0
+    yaw_rad: float = 0.0
+    retries: int = 0
+    _chosen: bool = field(default=False)
+
+    def reset(self) -> None:
+        self.phase, self.since_s, self.retries, self._chosen = "above", 0.0, 0, False
+
+    def held(self, twin: Twin, tcp_W: F64) -> bool:
+        """Whether the cube is between the pads, judged from the true state."""
+        cube, _ = twin.pose(self.cube)
+        return bool(np.linalg.norm(cube - tcp_W) < self.half_m + 0.018)
+
+    def step(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal | None:
+        """The next goal, or None when the cube is held and the jaw has closed on it."""
+        cube, quat = twin.pose(self.cube)
+        width = 2 * self.half_m + OPEN_EXTRA_M
+        if not self._chosen:
+            self.yaw_rad = grasp_yaw(twin, cube, quat)
+            self._chosen = True
+        if self.phase == "above":
+            self.yaw_rad = nearest_face(yaw_of(quat), self.yaw_rad)
+        aside = self._aside(CLEARANCE_M + self.half_m - PAD_OFFSET_M)
+        above = cube + aside + np.array([0.0, 0.0, HOVER_M])
+        low = cube + aside
+        if self.phase == "above":
+            off = np.linalg.norm((tcp_W - above)[:2])
+            if off < 0.012 and tcp_W[2] > cube[2] + 0.04:
+                self._enter("down", t_s)
+            return Goal(above, self.yaw_rad, width)
+        if self.phase == "down":
+            if np.linalg.norm((tcp_W - low)[:2]) > 0.03 or t_s - self.since_s > 2.5:
+                self._again(t_s)
+            elif tcp_W[2] < cube[2] + 0.006:
+                self._enter("close", t_s)
+            return Goal(low, self.yaw_rad, width, speed_m_s=0.14)
+        centred = cube + self._aside(self.half_m - PAD_OFFSET_M)
+        if self.phase == "close":
+            if not self.held(twin, tcp_W):
+                self._again(t_s)
+            elif t_s - self.since_s > 0.45:
+                self._enter("held", t_s)
+            return Goal(centred, self.yaw_rad, 2 * self.half_m - SQUEEZE_M, speed_m_s=0.05)
+        if not self.held(twin, tcp_W):
+            self._again(t_s)
+            return Goal(above, self.yaw_rad, width)
+        return None
+
+    def _aside(self, distance_m: float) -> F64:
+        """Offset of the grasp point along the closing axis, so that the fixed pad stands off the cube."""
+        return distance_m * np.array([np.cos(self.yaw_rad), np.sin(self.yaw_rad), 0.0])
+
+    def _enter(self, phase: str, t_s: float) -> None:
+        self.phase, self.since_s = phase, t_s
+
+    def _again(self, t_s: float) -> None:
+        self.retries += 1
+        self._chosen = False
+        self._enter("above", t_s)
+
+
+def grasp_yaw(twin: Twin, cube_W: F64, quat_wxyz: F64) -> float:
+    """Closing direction for a cube: the face normal nearest to the arm's own sideways direction."""
+    arm = next(iter(twin.scene.rig.arms.values()))
+    way = cube_W[:2] - np.array(arm.base.xyz_m[:2])
+    sideways = np.arctan2(way[1], way[0]) + np.pi / 2
+    return nearest_face(yaw_of(quat_wxyz), float(sideways))
+
+
+def nearest_face(yaw_rad: float | F64, wanted_rad: float) -> float:
+    """The angle yaw + k pi/2 nearest to `wanted_rad`."""
+    quarter = np.pi / 2
+    return float(yaw_rad + quarter * np.round((wanted_rad - yaw_rad) / quarter))

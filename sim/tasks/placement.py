@@ -1,0 +1,75 @@
+"""Placing objects and the arm at the start of an episode, from the episode's draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...robot.types import F64
+from ..randomize import Param, Uniform
+from ..twin import Twin
+
+START_WIDTH_M = 0.04
+
+
+def uniform(name: str, lo: float, hi: float, unit: str, doc: str, size: int | None = None) -> Param:
+    """A task parameter that is drawn uniformly and read by the task's `place`."""
+    return Param(
+        name=name, group="task", distribution=Uniform(lo, hi, size), unit=unit, doc=doc, apply=None
+    )
+
+
+def cube_params(geom: str) -> tuple[Param, ...]:
+    """Size, mass, friction and colour of a cube. The mass follows the size: a density is drawn."""
+
+    def size(fields: Any, half_m: Any) -> None:
+        fields["geom_size"][fields.geom(geom), :3] = half_m
+
+    def density(fields: Any, kg_m3: Any) -> None:
+        half = float(fields["geom_size"][fields.geom(geom), 0])
+        mass = float(kg_m3) * (2 * half) ** 3
+        body = fields.body(geom)
+        fields["body_mass"][body] = mass
+        fields["body_inertia"][body, :] = mass * (2 * half) ** 2 / 6.0  # solid cube
+
+    def friction(fields: Any, value: Any) -> None:
+        fields["geom_friction"][fields.geom(geom), 0] = value
+
+    def colour(fields: Any, rgb: Any) -> None:
+        fields["geom_rgba"][fields.geom(geom), :3] = np.array([0.85, 0.15, 0.12]) + rgb
+
+    return (
+        Param(f"task.{geom}_half", "task", Uniform(0.011, 0.014), "m", "half the cube's edge", size),
+        Param(
+            f"task.{geom}_density",
+            "task",
+            Uniform(500.0, 1300.0),
+            "kg/m3",
+            "density; mass and inertia follow from it and the size",
+            density,
+            needs=(f"task.{geom}_half",),
+        ),
+        Param(f"task.{geom}_friction", "task", Uniform(0.8, 1.4), "1", "sliding friction", friction),
+        Param(f"task.{geom}_colour", "task", Uniform(-0.12, 0.12, 3), "1", "offset of RGB", colour),
+    )
+
+
+def polar(radius_m: float, angle_rad: float, z_m: float) -> F64:
+    """Point on the table at a distance and direction from the base axis of an arm at the origin."""
+    return np.array([SHOULDER_X_M + radius_m * np.cos(angle_rad), radius_m * np.sin(angle_rad), z_m])
+
+
+SHOULDER_X_M = 0.0388  # the SO-101's pan axis stands this far in front of its base frame (facts/so101.json)
+
+
+def home(twin: Twin, draw: Mapping[str, Any]) -> None:
+    """Put the first arm at its home pose plus the drawn offset, gripper open, everything at rest."""
+    name = next(iter(twin.scene.arms))
+    description = twin.scene.descriptions[name]
+    q = np.array(description.home_q_rad)
+    offset = np.asarray(draw.get("task.start", 0.0), dtype=np.float64)
+    q = q + (offset[: q.size] if offset.size else offset)
+    spec = twin.arms[name].spec
+    twin.set_arm(name, np.clip(q, spec.q_min, spec.q_max), START_WIDTH_M)

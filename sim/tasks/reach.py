@@ -1,0 +1,66 @@
+"""`reach`: bring the grasp point to the ball."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from ...robot.interfaces import Agent
+from ...robot.types import F64
+from ..randomize import Param
+from ..scene import Scene
+from ..twin import Twin
+from .expert import Expert, Goal
+from .placement import START_WIDTH_M, home, polar, uniform
+from .shapes import add_mark, place_body
+from .task import Bools, View
+
+REACHED_M = 0.015
+
+
+class Reach:
+    """Grasp point to a ball in the air. Success: within 15 mm of its centre."""
+
+    name = "reach"
+    text = "Move the gripper to the green ball."
+    horizon_s = 5.0
+    bodies = ("target",)
+
+    def add_objects(self, spec: mujoco.MjSpec) -> None:
+        add_mark(spec, "target", 0.012, (0.1, 0.75, 0.25, 1.0), flat=False)
+
+    def params(self, scene: Scene) -> Sequence[Param]:
+        return (
+            uniform("task.target_radius", 0.16, 0.29, "m", "distance of the ball from the base axis"),
+            uniform("task.target_angle", -0.9, 0.9, "rad", "direction of the ball from the base axis"),
+            uniform("task.target_height", 0.04, 0.16, "m", "height of the ball above the table"),
+            uniform("task.start", -0.1, 0.1, "rad", "start pose, offset of each joint", size=5),
+        )
+
+    def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        z = twin.scene.rig.table.height_m + draw["task.target_height"]
+        target = polar(draw["task.target_radius"], draw["task.target_angle"], z)
+        place_body(twin.model, twin.data, "target", target)
+        home(twin, draw)
+
+    def success(self, view: View) -> Bools:
+        return np.linalg.norm(view.site("grasp") - view.pos("target"), axis=-1) < REACHED_M
+
+    def reward(self, view: View) -> F64:
+        away = np.linalg.norm(view.site("grasp") - view.pos("target"), axis=-1)
+        return np.where(away < REACHED_M, 1.0, 0.8 * (1 - np.tanh(8 * away)))
+
+    def expert(self, twin: Twin) -> Agent:
+        return Expert(twin, _ReachSkill())
+
+
+class _ReachSkill:
+    def reset(self, twin: Twin) -> None:
+        pass
+
+    def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
+        target, _ = twin.pose("target")
+        return Goal(target, None, START_WIDTH_M)
