@@ -1,0 +1,41 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export MUJOCO_GL ?= egl
+
+.PHONY: demo test setup system lint types check wheel clean
+
+demo: setup
+	$(BIN)/twinloop demo $(DEMO_ARGS)
+
+test: setup
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+setup: system $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -U pip
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[learn,dev]'
+	touch $(STAMP)
+
+system:
+	@sh scripts/system-libraries.sh
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types:
+	$(BIN)/pyright
+
+check: setup lint types
+
+wheel: setup
+	sh scripts/check-wheel.sh
+
+clean:
+	rm -rf build dist *.egg-info out runs
