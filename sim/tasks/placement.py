@@ -16,9 +16,7 @@ START_WIDTH_M = 0.04
 
 def uniform(name: str, lo: float, hi: float, unit: str, doc: str, size: int | None = None) -> Param:
     """A task parameter that is drawn uniformly and read by the task's `place`."""
-    return Param(
-        name=name, group="task", distribution=Uniform(lo, hi, size), unit=unit, doc=doc, apply=None
-    )
+    return Param(name=name, group="task", distribution=Uniform(lo, hi, size), unit=unit, doc=doc, apply=None)
 
 
 def cube_params(geom: str) -> tuple[Param, ...]:
