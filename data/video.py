@@ -1,0 +1,130 @@
+"""Video files: count, move to mp4 without encoding again, decode."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from ..robot.errors import DatasetError
+from ..robot.types import U8
+
+
+def whole_packets(path: Path) -> list[Packet]:
+    """All whole packets of a video's first stream, however the file ends; none when it cannot be opened."""
+    packets: list[Packet] = []
+    try:
+        with av.open(str(path)) as container:
+            for packet in container.demux(video=0):
+                if packet.size and packet.pts is not None and not packet.is_corrupt:
+                    packets.append(packet)
+    except (OSError, av.error.FFmpegError, IndexError):
+        pass  # it ends where its writer was killed
+    return packets
+
+
+def count_pictures(path: Path) -> int:
+    """Whole pictures in a video file, from its packets; 0 when it cannot be read."""
+    return len(whole_packets(path))
+
+
+def remux(source: Path, target: Path, count: int, fps: int) -> None:
+    """Copy the first `count` pictures to an mp4 with presentation times k / fps, without encoding again.
+
+    `DatasetError` when the source holds fewer; `OSError` when the disk refuses.
+    """
+    with av.open(str(source)) as container:
+        stream = container.streams.video[0]
+        with av.open(str(target), "w", format="mp4") as output:
+            copy = output.add_stream_from_template(stream)
+            copy.time_base = Fraction(1, fps)
+            done = 0
+            for packet in container.demux(stream):
+                if done == count:
+                    break
+                if not packet.size or packet.pts is None:
+                    continue
+                packet.pts = packet.dts = done
+                packet.duration = 1
+                packet.time_base = Fraction(1, fps)
+                packet.stream = copy
+                output.mux(packet)
+                done += 1
+    if done < count:
+        raise DatasetError(f"{source}: {done} pictures, expected {count}")
+
+
+def decode(path: Path, start_s: float, count: int, fps: int) -> Iterator[U8]:
+    """Yield `count` RGB pictures (h, w, 3) from `start_s` on, in order, at 1/fps.
+
+    `DatasetError` names the file when it is missing, damaged or too short.
+    """
+    first = round(start_s * fps)
+    wanted = first
+    for frame in _frames_from(path, start_s):
+        k = _position(frame, fps)
+        if k < wanted:
+            continue
+        if k > wanted:
+            break
+        yield _rgb(frame)
+        wanted += 1
+        if wanted == first + count:
+            return
+    raise DatasetError(
+        f"{path}: picture {wanted - first} of {count} at {wanted / fps:.3f} s is not in the video; "
+        f"`twinloop dataset check` tells which episodes are hurt"
+    )
+
+
+def decode_at(path: Path, times_s: list[float], fps: int) -> list[U8]:
+    """The pictures (h, w, 3) nearest to these times (s), which must be sorted."""
+    wanted = [round(t * fps) for t in times_s]
+    found: dict[int, U8] = {}
+    for start in wanted:
+        if start in found:
+            continue
+        for frame in _frames_from(path, start / fps):
+            k = _position(frame, fps)
+            i = bisect.bisect_left(wanted, k)
+            if i < len(wanted) and wanted[i] == k:
+                found[k] = _rgb(frame)
+            if k >= start:
+                break
+    missing = [k for k in wanted if k not in found]
+    if missing:
+        raise DatasetError(f"{path}: no picture at {missing[0] / fps:.3f} s")
+    return [found[k] for k in wanted]
+
+
+def _rgb(frame: VideoFrame) -> U8:
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def _position(frame: VideoFrame, fps: int) -> int:
+    assert frame.pts is not None and frame.time_base is not None
+    return round(frame.pts * frame.time_base * fps)
+
+
+def _frames_from(path: Path, start_s: float) -> Iterator[VideoFrame]:
+    if not path.exists():
+        raise DatasetError(f"{path}: no such video; copy it back, or train without this camera")
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if start_s > 0:
+                assert stream.time_base is not None
+                container.seek(int(start_s / stream.time_base), stream=stream, backward=True)
+            for frame in container.decode(stream):
+                if frame.pts is not None:
+                    yield frame
+    except (OSError, av.error.FFmpegError, IndexError) as error:
+        raise DatasetError(f"{path}: cannot be decoded: {error}") from error
