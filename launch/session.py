@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,23 @@ import numpy as np
 from ..robot.interfaces import Agent, Observer
 from ..robot.loop import ControlLoop, LoopReport
 from ..robot.types import Applied, Observation
+from ..sim.noise import NoisyAgent
 from ..sim.tasks import TwinView
-from ..sim.twin import Twin, TwinRobot
+from ..sim.twin import Twin
 from ..sim.world import World
 
-SETTLE_STEPS = 6  # steps that are still recorded after success, so that a policy learns to stay
+SETTLE_STEPS = 6  # steps that still run after success, so that a policy learns to stay
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an episode, with what only the twin knows."""
+
+    obs: Observation
+    applied: Applied
+    label_q: Mapping[str, np.ndarray]  # arm -> (n,) rad, what the agent intended before noise
+    label_width_m: Mapping[str, float]
+    objects: np.ndarray  # (3K,) m, true positions of the task's bodies in W
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,13 @@ class EpisodeResult:
     tracking_rad: np.ndarray  # (steps, n) sent minus measured, first arm
     loop: LoopReport
     draw: Mapping[str, Any]
+    protections: tuple[Any, ...] = ()
+    parked: bool = False
+    trace: tuple[Step, ...] = field(default=())
+
+
+class Cancelled(Exception):  # noqa: N818 - a request, not an error
+    """The person asked to stop; the arm has parked."""
 
 
 def run_episode(
@@ -38,51 +57,75 @@ def run_episode(
     make_agent: Callable[[Twin], Agent],
     seed: int,
     *,
-    on_start: Callable[[TwinRobot, Mapping[str, Any]], Sequence[Observer]] | None = None,
+    observers: Sequence[Observer] = (),
     settle_steps: int = SETTLE_STEPS,
     park: bool = False,
+    keep_trace: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> EpisodeResult:
-    """Run one episode of `world`'s task; every command passes the guard.
+    """Run episode `seed` of `world`'s task; every command passes the guard.
 
-    `make_agent(twin)` gives the agent; `on_start(robot, draw)` may return observers (a recorder). The episode
-    ends `settle_steps` after the first success, or at the task's horizon. With `park`, the arm then drives
-    to its rest pose and torque goes off, as on hardware.
+    `make_agent(twin)` gives the agent. The episode ends `settle_steps` after the first success, or at the
+    task's horizon. With `park`, the arm then drives to its rest pose before torque goes off, as on hardware.
+    When `cancelled()` turns true, the arm parks and `Cancelled` is raised.
     """
     robot, draw = world.start(seed)
     twin = robot.twin
     view = TwinView(twin)
     agent = make_agent(twin)
-    observers = list(on_start(robot, draw)) if on_start else []
     arm = next(iter(world.rig.arms))
     limits: Counter[str] = Counter()
     tracking: list[np.ndarray] = []
-    done_at: list[int] = []
+    trace: list[Step] = []
+    first_success = [0]
+    stopped = [False]
 
     def watch(obs: Observation, applied: Applied) -> bool:
         limits.update(applied.limits)
         tracking.append(np.asarray(applied.sent_q[arm]) - obs.arms[arm].q)
-        if bool(world.task.success(view)):
-            done_at.append(len(tracking))
-        return bool(done_at) and len(tracking) >= done_at[0] + settle_steps
+        if keep_trace:
+            chunk = agent.intended if isinstance(agent, NoisyAgent) else None
+            trace.append(
+                Step(
+                    obs,
+                    applied,
+                    {} if chunk is None else {a: q[0] for a, q in chunk.q.items()},
+                    {} if chunk is None else {g: float(w[0]) for g, w in chunk.width_m.items()},
+                    np.concatenate([view.pos(body) for body in world.task.bodies]),
+                )
+            )
+        if cancelled():
+            stopped[0] = True
+            return True
+        if not first_success[0] and bool(world.task.success(view)):
+            first_success[0] = len(tracking)
+        return bool(first_success[0]) and len(tracking) >= first_success[0] + settle_steps
 
-    period = round(1e9 / world.rig.control_hz)
-    loop = ControlLoop(robot, agent, period, observers)
+    loop = ControlLoop(robot, agent, round(1e9 / world.rig.control_hz), observers)
     try:
         robot.open()
         report = loop.run(round(world.task.horizon_s * 1e9), seed, stop=watch)
         success = bool(world.task.success(view))
-    finally:
-        if park:
-            robot.close()
-        else:
-            robot.release()
+        sim_s = twin.clock.now() * 1e-9
+    except BaseException:
+        robot.close()
+        raise
+    if park or stopped[0]:
+        robot.close()
+    else:
+        robot.release()
+    if stopped[0]:
+        raise Cancelled
     return EpisodeResult(
         seed=seed,
         success=success,
         steps=report.steps,
-        sim_s=twin.clock.now() * 1e-9,
+        sim_s=sim_s,
         limits=dict(limits),
         tracking_rad=np.array(tracking),
         loop=report,
         draw=draw,
+        protections=tuple(robot.guard.protections()),
+        parked=robot.guard.parked,
+        trace=tuple(trace),
     )

@@ -171,12 +171,15 @@ class Rig:
         return tuple(names)
 
     def hash(self) -> str:
-        """Twelve hex digits that change when arms, grippers, cameras or control rate change."""
+        """Twelve hex digits that change with the arms, their limits, where cameras look from, or the rate."""
         plain = cattrs.Converter(unstruct_collection_overrides={}).unstructure(self)
         kept = {key: plain[key] for key in ("arms", "grippers", "cameras", "control_hz")}
         for arm in kept["arms"].values():
-            arm.pop("port", None)
-            arm.pop("calibration", None)
+            for field_name in ("port", "calibration"):
+                arm.pop(field_name, None)
+        for camera in kept["cameras"].values():  # where it looks from matters here; the rest is a device's
+            for field_name in ("width", "height", "fps", "kind", "serial", "device", "latency_ms", "options"):
+                camera.pop(field_name, None)
         return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

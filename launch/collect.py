@@ -1,0 +1,128 @@
+"""Demonstrations: the task's expert, disturbed, in the randomised twin; into a dataset."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.recorder import Recorder, recorder_spec
+from ..data.writer import DatasetWriter
+from ..robot.clock import wall_time
+from ..robot.rig import Rig
+from ..sim.tasks import Task, load_task
+from .session import EpisodeResult
+from .workers import AgentPlan, WorldPlan, run_episodes
+
+OBJECTS = "sim.objects"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection came to."""
+
+    episodes: int
+    frames: int
+    tried: int  # episodes run, failures of the expert included
+    limits: dict[str, int]
+
+
+def dataset_spec(rig: Rig, task: Task, cameras: tuple[str, ...]) -> Any:
+    """The dataset of demonstrations of `task` on the twin of `rig`."""
+    return recorder_spec(
+        fps=round(rig.control_hz),
+        robot_type=rig.name,
+        arms={name: rig.joint_spec(name) for name in rig.arms},
+        grippers=tuple(rig.grippers),
+        cameras={name: (rig.cameras[name].height, rig.cameras[name].width) for name in cameras},
+        vectors={OBJECTS: tuple(f"{body}.{axis}" for body in task.bodies for axis in "xyz")},
+        extra={"rig": rig.name, "rig_hash": rig.hash(), "backend": "sim", "task": task.name},
+    )
+
+
+def collect(
+    plan: WorldPlan,
+    root: Path,
+    episodes: int,
+    *,
+    first_seed: int = 0,
+    noise_rad: float = 0.03,
+    resume: bool = False,
+    workers: int | None = None,
+    on_episode: Callable[[EpisodeResult, bool], None] = lambda result, saved: None,
+) -> Collected:
+    """Record `episodes` successful demonstrations under `root`; failed ones are run again elsewhere.
+
+    Episode seeds count up from `first_seed`, so a collection is the same however many workers ran it. With
+    `resume`, seeds go on after the last one recorded. Ctrl-C keeps every saved episode.
+    """
+    task = load_task(plan.task)
+    rig = resized(plan)
+    cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
+    writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume)
+    objects: list[np.ndarray] = [np.zeros(0)]
+    recorder = Recorder(
+        writer,
+        vectors={OBJECTS: lambda obs, applied: objects[0]},
+        camera_fps={name: rig.cameras[name].fps for name in cameras},
+    )
+    limits: Counter[str] = Counter()
+    tried = saved = 0
+    with writer:
+        start = first_seed + int(writer.spec.extra.get("seeds_used", 0))
+        runs = run_episodes(
+            plan,
+            AgentPlan(noise_rad=noise_rad),
+            itertools.count(start) if episodes > 1 else [start + k for k in range(20)],
+            workers=workers,
+            keep_trace=True,
+        )
+        for result in runs:
+            tried += 1
+            limits.update(result.limits)
+            writer.update_extra(seeds_used=result.seed - first_seed + 1)
+            if result.success:
+                record(recorder, task.text, result, objects, wall=wall_time())
+                saved += 1
+            on_episode(result, result.success)
+            if saved == episodes:
+                break
+        runs.close()
+        return Collected(saved, writer.num_frames, tried, dict(limits))
+
+
+def resized(plan: WorldPlan) -> Rig:
+    """The plan's rig with the plan's picture size."""
+    from dataclasses import replace
+
+    if plan.size is None:
+        return plan.rig
+    width, height = plan.size
+    cameras = {n: replace(c, width=width, height=height) for n, c in plan.rig.cameras.items()}
+    return replace(plan.rig, cameras=cameras)
+
+
+def record(
+    recorder: Recorder, text: str, result: EpisodeResult, objects: list[np.ndarray], wall: str
+) -> None:
+    """Write the trace of an episode as a dataset's episode."""
+    recorder.start(
+        text,
+        {
+            "seed": result.seed,
+            "draw": dict(result.draw),
+            "protections": [str(p) for p in result.protections],
+            "wall_time": wall,
+        },
+    )
+    for step in result.trace:
+        objects[0] = step.objects
+        if step.label_q:
+            recorder.label(step.label_q, step.label_width_m)
+        recorder.on_step(step.obs, step.applied)
+    recorder.save(success=result.success)
