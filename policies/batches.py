@@ -1,0 +1,105 @@
+"""Rows to batches: which rows at which step, chunks cut at the end of the episode, tensors on the device.
+
+Which rows a step sees follows from the seed and the step alone, so a resumed training sees the same rows as
+an uninterrupted one. Pictures are gathered from the memory map in the calling thread: at 96 px a batch is a
+few megabytes, and worker processes would cost more than they bring on two cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .augment import Augment
+from .policy import Batch
+from .samples import Samples
+
+Ids = NDArray[np.int64]
+PRELOAD_SHARE = 0.5  # of the free GPU memory that pictures may take; else they come from the memory map
+
+
+def split(episode: Ids, share: float, seed: int) -> tuple[Ids, Ids]:
+    """Rows to train on and rows to validate on: whole episodes, drawn by `seed`. `share` 0: none held out."""
+    episodes = np.unique(episode)
+    count = round(share * len(episodes))
+    if share > 0 and len(episodes) > 1:
+        count = min(max(count, 1), len(episodes) - 1)
+    held = np.random.default_rng(seed).permutation(episodes)[:count]
+    mask = np.isin(episode, held)
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def chunk_rows(episode: Ids, chunk: int) -> Ids:
+    """(N, H) rows of the chunk that begins at each row; past the episode's end its last row is repeated.
+
+    So the policy learns to hold at the end instead of inventing how to go on.
+    """
+    n = len(episode)
+    ends = np.append(np.flatnonzero(np.diff(episode)), n - 1)
+    last = ends[np.searchsorted(ends, np.arange(n))]
+    return np.minimum(np.arange(n)[:, None] + np.arange(chunk), last[:, None])
+
+
+class Batches:
+    """Batches of `samples` on `device`."""
+
+    def __init__(
+        self, samples: Samples, cameras: Sequence[str], chunk: int, device: torch.device, seed: int
+    ) -> None:
+        self._device = device
+        self._seed = seed
+        self._chunks = chunk_rows(samples.episode, chunk)
+        self._state = torch.from_numpy(samples.state).to(device)
+        self._action = torch.from_numpy(samples.action).to(device)
+        self._aux = None if samples.aux is None else torch.from_numpy(samples.aux).to(device)
+        self._images = {camera: samples.images[camera] for camera in cameras}
+        self._loaded: dict[str, Tensor] = {}
+        if device.type == "cuda" and self._images:
+            need = sum(pictures.nbytes for pictures in self._images.values())
+            if need < PRELOAD_SHARE * torch.cuda.mem_get_info(device)[0]:
+                self._loaded = {
+                    name: torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+                    for name, pictures in self._images.items()
+                }
+
+    def order(self, rows: Ids, step: int, size: int) -> Ids:
+        """The rows of training step `step`: every row once an epoch, epochs shuffled by (seed, epoch)."""
+        first = step * size
+        picked: list[Ids] = []
+        while size > 0:
+            epoch, offset = divmod(first, len(rows))
+            shuffled = np.random.default_rng((self._seed, epoch)).permutation(rows)
+            part = shuffled[offset : offset + size]
+            picked.append(part)
+            first, size = first + len(part), size - len(part)
+        return np.concatenate(picked)
+
+    def at(
+        self, rows: Ids, augment: Augment | None = None, generator: torch.Generator | None = None
+    ) -> Batch:
+        """The batch of these rows."""
+        index = torch.from_numpy(rows).to(self._device)
+        chunks = torch.from_numpy(self._chunks[rows]).to(self._device)
+        images: dict[str, Tensor] = {}
+        for camera, pictures in self._images.items():
+            if camera in self._loaded:
+                image = self._loaded[camera][index]
+            else:
+                image = torch.from_numpy(np.ascontiguousarray(pictures[rows]))
+                if self._device.type == "cuda":
+                    image = image.pin_memory().to(self._device, non_blocking=True)
+            if augment is not None and generator is not None:
+                image = augment(image, generator)
+            images[camera] = image
+        aux = None if self._aux is None else self._aux[index]
+        return Batch(self._state[index], self._action[chunks], images, aux)
+
+    def statistics(self, rows: Ids) -> tuple[Tensor, Tensor, Tensor | None]:
+        """State (n, S), action (n, H, A) and auxiliary target (n, K) of all `rows`, to fit a normaliser."""
+        index = torch.from_numpy(rows).to(self._device)
+        chunks = torch.from_numpy(self._chunks[rows]).to(self._device)
+        return self._state[index], self._action[chunks], None if self._aux is None else self._aux[index]

@@ -1,0 +1,122 @@
+"""What training reads: states, actions and pictures of many episodes, row by row, in memory or mapped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..robot.errors import DatasetError, nearest
+from ..robot.types import F32, U8
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """N rows of demonstrations, episodes one after the other, rows of an episode in order of time."""
+
+    state: F32  # (N, S) rad, m
+    action: F32  # (N, A) rad, m: what was intended at that row, absolute, before any noise was injected
+    episode: NDArray[np.int64]  # (N,)
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    fps: float  # rows per second
+    rig: str
+    rig_hash: str
+    images: Mapping[str, U8] = field(default_factory=dict)  # camera -> (N, h, w, 3), array or memmap
+    aux: F32 | None = None  # (N, K) m: what the pictures shall tell, such as positions of objects
+    aux_names: tuple[str, ...] = ()
+    recorded: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # camera -> (h, w) px as recorded
+
+    def check(self) -> None:
+        """Raise `DatasetError` that says what is wrong with the rows."""
+        n = len(self.episode)
+        if n == 0:
+            raise DatasetError("no rows to train from; record episodes first")
+        for name, values, names in (
+            ("state", self.state, self.state_names),
+            ("action", self.action, self.action_names),
+            ("aux", self.aux, self.aux_names),
+        ):
+            if values is None:
+                if names:
+                    raise DatasetError(f"{name}: {len(names)} names but no values")
+                continue
+            if values.shape != (n, len(names)):
+                raise DatasetError(f"{name}: shape {values.shape}, expected {(n, len(names))} (rows, names)")
+            bad = ~np.isfinite(values)
+            if bad.any():
+                row, column = (int(k) for k in np.argwhere(bad)[0])
+                raise DatasetError(
+                    f"{name}: {values[row, column]} in '{names[column]}', row {row} (episode "
+                    f"{self.episode[row]}); {int(bad.any(1).sum())} such rows: leave those episodes out"
+                )
+        for camera, pictures in self.images.items():
+            if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[::3] != (n, 3):
+                raise DatasetError(
+                    f"camera '{camera}': {pictures.dtype} {pictures.shape}, expected uint8 ({n}, h, w, 3)"
+                )
+        starts = np.flatnonzero(np.diff(self.episode)) + 1
+        if len(starts) + 1 != len(np.unique(self.episode)):
+            raise DatasetError("episode: rows of one episode must lie together")
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with the data (of pictures every 64th row is looked at)."""
+        digest = hashlib.sha256(repr((self.state_names, self.action_names, self.aux_names)).encode())
+        for values in (self.state, self.action, self.episode, self.aux):
+            digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+        for camera in sorted(self.images):
+            digest.update(camera.encode())
+            digest.update(np.ascontiguousarray(self.images[camera][::64]).tobytes())
+        return digest.hexdigest()[:12]
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Dataset,
+        *,
+        cameras: Sequence[str] | None = None,
+        image_size: tuple[int, int] = (96, 96),
+        state: Sequence[str] = ("observation.state",),
+        action: str = "action",
+        aux: str | None = "sim.objects",
+    ) -> Samples:
+        """Read `dataset`.
+
+        `cameras`: None = all, () = none. `image_size`: (height, width) px of the cached pictures. `state`:
+        the columns that together make the state; adding "sim.objects" makes a policy for the simulation
+        only. `aux`: the column of the auxiliary target; skipped where the dataset has none.
+        """
+        spec = dataset.spec
+        wanted = tuple(spec.cameras) if cameras is None else tuple(cameras)
+        for camera in wanted:
+            if camera not in spec.cameras:
+                raise DatasetError(f"the dataset has no camera '{camera}'{nearest(camera, spec.cameras)}")
+        for key in (*state, action):
+            if key not in spec.vectors:
+                raise DatasetError(f"the dataset has no column '{key}'{nearest(key, spec.vectors)}")
+        aux = aux if aux in spec.vectors and aux not in state else None
+        return cls(
+            state=np.concatenate([_rows(dataset, key) for key in state], 1),
+            action=_rows(dataset, action),
+            episode=np.asarray(dataset.column("episode_index"), dtype=np.int64),
+            state_names=tuple(name for key in state for name in spec.vectors[key]),
+            action_names=tuple(spec.vectors[action]),
+            fps=float(spec.fps),
+            rig=str(spec.extra.get("rig", spec.robot_type)),
+            rig_hash=str(spec.extra.get("rig_hash", "")),
+            images={camera: dataset.cache(camera, image_size) for camera in wanted},
+            aux=None if aux is None else _rows(dataset, aux),
+            aux_names=() if aux is None else tuple(spec.vectors[aux]),
+            recorded={camera: spec.cameras[camera] for camera in wanted},
+        )
+
+
+def _rows(dataset: Dataset, key: str) -> F32:
+    return np.ascontiguousarray(dataset.column(key), dtype=np.float32)
