@@ -55,7 +55,9 @@ class Batches:
         self._chunks = chunk_rows(samples.episode, chunk)
         self._state = torch.from_numpy(samples.state).to(device)
         self._action = torch.from_numpy(samples.action).to(device)
-        self._aux = None if samples.aux is None else torch.from_numpy(samples.aux).to(device)
+        # What the pictures shall tell: of no use where nobody looks at them.
+        aux = samples.aux if cameras else None
+        self._aux = None if aux is None else torch.from_numpy(aux).to(device)
         self._images = {camera: samples.images[camera] for camera in cameras}
         self._loaded: dict[str, Tensor] = {}
         if device.type == "cuda" and self._images:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,12 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..robot.errors import CheckpointError
+from ..robot.rig import Rig
 from .device import pick_device
 from .methods import build
 from .policy import Policy, PolicyConfig
-
-if TYPE_CHECKING:
-    from ..robot.rig import Rig
 
 FORMAT = 1
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "training.safetensors"

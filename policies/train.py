@@ -356,10 +356,14 @@ class _Training:
                     weight.copy_(tensors[f"weight.{name}"])
                     average.copy_(tensors[f"average.{name}"])
                     if f"exp_avg.{name}" in tensors:
+                        # Copied into the weight's own memory order: the fused optimiser pairs the
+                        # elements as they lie in memory, and convolutions are channels_last.
                         self.optimiser.state[weight] = {
                             "step": torch.tensor(float(self.step), device=self.device),
-                            "exp_avg": tensors[f"exp_avg.{name}"].to(self.device),
-                            "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(self.device),
+                            **{
+                                key: torch.empty_like(weight).copy_(tensors[f"{key}.{name}"])
+                                for key in ("exp_avg", "exp_avg_sq")
+                            },
                         }
                 for name, buffer in self.policy.normaliser.named_buffers():
                     buffer.copy_(tensors[f"normaliser.{name}"])

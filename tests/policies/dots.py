@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twinloop.policies.samples import Samples
+from twinloop.robot.rig import Rig
 from twinloop.robot.types import F32, U8
 
 SIZE = 32  # px
@@ -92,4 +93,26 @@ def demonstrations(episodes: int, pictures: bool = False, goal_in_state: bool = 
         fps=FPS,
         rig="dots",
         rig_hash="0123456789ab",
+    )
+
+
+def random_rows(rig: Rig, episodes: int = 6, length: int = 20) -> Samples:
+    """Rows with the names of `rig`, two small cameras in the shape of the rig's and one object's position."""
+    rng = np.random.default_rng(0)
+    n = episodes * length
+    names = rig.state_names()
+    state = rng.uniform(-0.5, 0.5, (n, len(names))).astype(np.float32)
+    return Samples(
+        state=state,
+        action=state + rng.normal(0, 0.05, state.shape).astype(np.float32),
+        episode=np.repeat(np.arange(episodes), length),
+        images={camera: rng.integers(0, 255, (n, 24, 32, 3)).astype(np.uint8) for camera in rig.cameras},
+        aux=rng.normal(size=(n, 3)).astype(np.float32),
+        state_names=names,
+        action_names=names,
+        aux_names=("cube.x", "cube.y", "cube.z"),
+        fps=rig.control_hz,
+        rig=rig.name,
+        rig_hash=rig.hash(),
+        recorded={name: (camera.height, camera.width) for name, camera in rig.cameras.items()},
     )
