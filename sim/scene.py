@@ -20,6 +20,7 @@ from .textures import PATTERNS, texture
 
 Ids = NDArray[np.intp]
 DISTRACTORS = 4
+FRONT_WXYZ = (0.26241, -0.65661, -0.65661, 0.26241)  # camera that looks along -x and 46 degrees down
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,14 @@ def _add_room(spec: mujoco.MjSpec, rig: Rig) -> None:
     """Table (plane), backdrop, lights and a few distractors that touch nothing."""
     for name in PATTERNS:
         image = texture(name)
-        spec.add_texture(
+        added = spec.add_texture(
             name=name,
             type=mujoco.mjtTexture.mjTEXTURE_2D,
             width=image.shape[1],
             height=image.shape[0],
             nchannel=3,
-            data=image.tobytes(),
         )
+        added.data = image.tobytes()
     spec.add_texture(
         name="sky",
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
@@ -178,7 +179,7 @@ def _add_room(spec: mujoco.MjSpec, rig: Rig) -> None:
         name="key",
         pos=[0.5, 0.4, z + 1.4],
         dir=[-0.3, -0.3, -1],
-        diffuse=[0.7, 0.7, 0.7],
+        diffuse=[0.6, 0.6, 0.6],
         specular=[0.2, 0.2, 0.2],
         castshadow=True,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
@@ -187,22 +188,22 @@ def _add_room(spec: mujoco.MjSpec, rig: Rig) -> None:
         name="fill",
         pos=[0.2, -0.7, z + 1.2],
         dir=[0.1, 0.6, -1],
-        diffuse=[0.3, 0.3, 0.3],
+        diffuse=[0.25, 0.25, 0.25],
+        ambient=[0.15, 0.15, 0.15],
         specular=[0, 0, 0],
         castshadow=False,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
     )
-    spec.visual.headlight.ambient = [0.25, 0.25, 0.25]
-    spec.visual.headlight.diffuse = [0.15, 0.15, 0.15]
+    spec.visual.headlight.ambient = [0.1, 0.1, 0.1]
+    spec.visual.headlight.diffuse = [0.1, 0.1, 0.1]
     spec.visual.headlight.specular = [0, 0, 0]
 
 
 def _add_camera(spec: mujoco.MjSpec, name: str, camera: CameraConfig, rig: Rig) -> None:
     if camera.mount == "world":
-        pose = camera.pose or Pose((0.55, 0.0, rig.table.height_m + 0.42), (0.2706, 0.6533, 0.6533, 0.2706))
-        spec.worldbody.add_camera(
-            name=name, pos=pose.xyz_m, quat=_to_mujoco(pose.wxyz), fovy=camera.fovy_deg
-        )
+        # In front of the arm, looking back at it: x 0.12..0.38, y ±0.2 m fill the picture at 50 degrees.
+        pose = camera.pose or Pose((0.6, 0.0, rig.table.height_m + 0.45), FRONT_WXYZ)
+        spec.worldbody.add_camera(name=name, pos=pose.xyz_m, quat=_to_mujoco(pose.wxyz), fovy=camera.fovy_deg)
         return
     description = load_model(rig.arms[camera.mount].model)
     if camera.pose is not None:

@@ -24,10 +24,18 @@ def _checker(cells: int) -> Callable[[np.random.Generator], F64]:
 
 
 def _wood(rng: np.random.Generator) -> F64:
+    """Planks along u with a fine, slightly wavy grain; tiles."""
     v, u = np.mgrid[0:SIZE, 0:SIZE] / SIZE
-    warp = sum(rng.normal(0, 0.02) * np.sin(2 * np.pi * (k * u + rng.uniform())) for k in range(1, 5))
-    grain = np.sin(2 * np.pi * 9 * (v + warp)) + 0.4 * np.sin(2 * np.pi * 31 * (v + warp))
-    return 0.82 + 0.12 * grain + rng.normal(0, 0.02, (SIZE, SIZE))
+    warp = sum(
+        rng.normal(0, 0.006 / k) * np.sin(2 * np.pi * (k * u + j * v + rng.uniform()))
+        for k in (1, 2, 3)
+        for j in (-1, 1, 2)
+    )
+    grain = sum(
+        rng.normal(0, 1 / k) * np.sin(2 * np.pi * (k * (v + warp) + rng.uniform())) for k in range(5, 40)
+    )
+    plank = np.repeat(rng.uniform(-0.05, 0.05, 4), SIZE // 4)[:, None]
+    return 0.82 + 0.07 * grain / np.abs(grain).max() + plank + rng.normal(0, 0.012, (SIZE, SIZE))
 
 
 def _cloud(rng: np.random.Generator) -> F64:

@@ -1,0 +1,158 @@
+"""The servos: voltage, motor constant, resistance and firmware are drawn; gains and limits follow from them.
+
+The formulas are those of `sim/servo.py`, so a weak battery lowers stiffness, torque and speed together, and a
+hot winding raises resistance and thereby lowers stiffness, torque and back-EMF damping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...robot.errors import UsageError
+from ..scene import Ids, Scene
+from ..servo import COMMAND_SAMPLES, Servo
+from .param import Derived, Fields, LogUniform, Param, Uniform
+
+DEG = np.pi / 180
+
+
+@dataclass(frozen=True, slots=True)
+class ServoIndex:
+    """All servos of a scene, arm by arm: the arm's joints, then its gripper's."""
+
+    names: tuple[str, ...]
+    nominal: tuple[Servo, ...]
+    bus: Ids  # (n,) index of the arm whose supply and bus the servo shares
+    buses: int
+    dof: Ids
+    play: Ids  # (n,) play joint ids, or empty
+    actuator: Ids
+
+
+def servo_index(scene: Scene) -> ServoIndex:
+    """The servos of `scene` in the order of the lists in a draw."""
+    groups = []
+    for k, (arm, index) in enumerate(scene.arms.items()):
+        groups.append((k, index))
+        gripper = scene.rig.gripper_of(arm)
+        if gripper is not None and gripper in scene.grippers:
+            groups.append((k, scene.grippers[gripper]))
+    names = [name for _, index in groups for name in index.names]
+    options = scene.options
+    return ServoIndex(
+        names=tuple(names),
+        nominal=tuple(options.servos.get(name.split("/", 1)[1], options.servo) for name in names),
+        bus=np.array([k for k, index in groups for _ in index.names], dtype=np.intp),
+        buses=len(scene.arms),
+        dof=np.concatenate([index.dof for _, index in groups]),
+        play=np.concatenate([index.play for _, index in groups]),
+        actuator=np.concatenate([index.actuator for _, index in groups]),
+    )
+
+
+def servo_params(scene: Scene) -> tuple[Param, ...]:
+    """Lists hold one value a servo (see `servo_index`), or one an arm where they say so."""
+    at = servo_index(scene)
+    nominal, n = at.nominal, len(at.names)
+    bus = at.bus.tolist()
+    volts = {servo.voltage_v for servo in nominal}
+    if len(volts) > 1:
+        raise UsageError(f"servos of one scene have different supplies ({sorted(volts)} V); build two scenes")
+    volt = volts.pop()
+    longest_s = (COMMAND_SAMPLES - 1) * scene.model.opt.timestep
+
+    def kt(scale: Sequence[float]) -> list[float]:
+        return [s.kt * k for s, k in zip(nominal, scale, strict=True)]
+
+    def resistance(scale: Sequence[float]) -> list[float]:
+        return [s.resistance_ohm * k for s, k in zip(nominal, scale, strict=True)]
+
+    def servos(
+        supply: Sequence[float], kts: Sequence[float], ohms: Sequence[float], kp: Sequence[float]
+    ) -> list[Servo]:
+        return [
+            replace(s, voltage_v=supply[b], kt=k, resistance_ohm=r, kp_register=s.kp_register * p)
+            for s, b, k, r, p in zip(nominal, bus, kts, ohms, kp, strict=True)
+        ]
+
+    def stiffness(*drawn: Sequence[float]) -> list[float]:
+        return [s.stiffness for s in servos(*drawn)]
+
+    def torque_max(
+        supply: Sequence[float], kts: Sequence[float], ohms: Sequence[float], duty: Sequence[float]
+    ) -> list[float]:
+        ones = [1.0] * n
+        return [
+            replace(s, duty_max=d).torque_max
+            for s, d in zip(servos(supply, kts, ohms, ones), duty, strict=True)
+        ]
+
+    def damping(kts: Sequence[float], ohms: Sequence[float], viscous: Sequence[float]) -> list[float]:
+        return [
+            replace(s, kt=k, resistance_ohm=r, viscous_n_m_s=s.viscous_n_m_s * v).damping
+            for s, k, r, v in zip(nominal, kts, ohms, viscous, strict=True)
+        ]
+
+    def set_stiffness(fields: Fields, value: Sequence[float]) -> None:
+        fields["actuator_gainprm"][at.actuator, 0] = value
+        fields["actuator_biasprm"][at.actuator, 1] = np.negative(value)
+
+    def set_torque_max(fields: Fields, value: Sequence[float]) -> None:
+        limits = fields["actuator_forcerange"]
+        limits[at.actuator, 0] = np.negative(value)
+        limits[at.actuator, 1] = value
+
+    def set_damping(fields: Fields, value: Sequence[float]) -> None:
+        fields["dof_damping"][at.dof] = value
+
+    def set_coulomb(fields: Fields, scale: Sequence[float]) -> None:
+        fields["dof_frictionloss"][at.dof] *= scale
+
+    def set_armature(fields: Fields, scale: Sequence[float]) -> None:
+        fields["dof_armature"][at.dof] *= scale
+
+    def set_play(fields: Fields, half_rad: Sequence[float]) -> None:
+        limits = fields["jnt_range"]
+        limits[at.play, 0] = np.negative(half_rad)
+        limits[at.play, 1] = half_rad
+
+    def set_delay(fields: Fields, delay_s: Sequence[float]) -> None:
+        fields["actuator_delay"][at.actuator] = np.asarray(delay_s)[at.bus]
+
+    params = [
+        Param("servo.voltage", "servo", Uniform(volt * 6.8 / 7.4, volt * 7.8 / 7.4, at.buses), "V",
+              "supply of each arm under load"),
+        Param("servo.kt_scale", "servo", Uniform(0.9, 1.1, n), "x nominal", "motor constant"),
+        Param("servo.resistance_scale", "servo", Uniform(0.9, 1.15, n), "x nominal",
+              "winding resistance; copper gains 14 % from 25 to 60 °C"),
+        Param("servo.kp_scale", "servo", Uniform(0.9, 1.1, n), "x nominal", "firmware's duty per error"),
+        Param("servo.duty_max", "servo", Uniform(0.93, 1.0, n), "1", "largest duty cycle of the firmware"),
+        Param("servo.viscous_scale", "servo", LogUniform(0.6, 1.6, n), "x nominal", "viscous friction"),
+        Param("servo.coulomb_scale", "servo", LogUniform(0.6, 1.6, n), "x nominal", "Coulomb friction",
+              set_coulomb),
+        Param("servo.armature_scale", "servo", Uniform(0.85, 1.15, n), "x nominal",
+              "inertia of rotor and gears", set_armature),
+        Param("servo.command_delay", "servo", Uniform(min(0.004, longest_s), min(0.02, longest_s), at.buses),
+              "s", "from a goal's writing to the motor's acting, for each arm's bus", set_delay),
+        Param("servo.kt", "servo", Derived(kt, ("servo.kt_scale",)), "N m/A", "motor constant at the output"),
+        Param("servo.resistance", "servo", Derived(resistance, ("servo.resistance_scale",)), "ohm",
+              "winding resistance"),
+        Param("servo.stiffness", "servo",
+              Derived(stiffness, ("servo.voltage", "servo.kt", "servo.resistance", "servo.kp_scale")),
+              "N m/rad", "torque per error: kp duty V kt / R", set_stiffness),
+        Param("servo.torque_max", "servo",
+              Derived(torque_max, ("servo.voltage", "servo.kt", "servo.resistance", "servo.duty_max")),
+              "N m", "torque at standstill and full duty: duty V kt / R", set_torque_max),
+        Param("servo.damping", "servo",
+              Derived(damping, ("servo.kt", "servo.resistance", "servo.viscous_scale")),
+              "N m s/rad", "viscous friction and back-EMF: viscous + kt^2 / R", set_damping),
+    ]  # fmt: skip
+    if at.play.size:
+        params.append(
+            Param("servo.play", "servo", Uniform(0.1 * DEG, 0.4 * DEG, n), "rad",
+                  "half of the gears' play at the output", set_play)
+        )  # fmt: skip
+    return tuple(params)
