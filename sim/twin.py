@@ -265,5 +265,10 @@ class TwinRobot(GuardedRobot):
         super().__init__(twin.scene.rig, twin.clock, guard, cameras or {})
         self.twin = twin
 
+    def release(self) -> None:
+        """End a simulated episode where it stands. Hardware has no such door: there, `close` parks first."""
+        for camera in self.cameras.values():
+            camera.close()
+
 
 __all__ = ["RAD_PER_COUNT", "Twin", "TwinArm", "TwinGripper", "TwinRobot"]

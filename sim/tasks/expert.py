@@ -17,6 +17,7 @@ from ...robot.kinematics import Kinematics
 from ...robot.types import F64, ActionChunk, Observation
 from ..twin import Twin
 
+SHOULDER_X_M = 0.0388  # the SO-101 pan axis stands this far in front of its base (facts/so101.json)
 ROWS = 4  # rows of each chunk: the step asked for and what the straight path says next
 CORRECTION_MAX_RAD = 0.12  # largest correction for sag and bias, a joint
 CORRECTION_RATE = 3.0  # 1/s, how fast the remaining error is taken out
@@ -43,13 +44,13 @@ class Skill(Protocol):
         ...
 
 
-def reach_tilt(radius_m: float, height_m: float = 0.0) -> float:
-    """Tilt of the approach axis that the SO-101 needs at this distance from its base axis, rad.
+def reach_tilt(radius_m: float) -> float:
+    """Tilt of the approach axis, outward from straight down, at this distance from the base axis, rad.
 
-    Straight down to about 0.21 m; from there leaning outward, or the wrist would have to be beyond its
-    links' reach (upper arm 0.116 m, forearm 0.135 m; facts/so101.json).
+    Straight down reaches the table only and the heights above it not at all; leaning by 0.3..0.5 rad the
+    SO-101 covers 0.12..0.30 m from the table up to 0.1 m above it (found by inverse kinematics).
     """
-    return float(np.clip((radius_m - 0.20 + 0.5 * height_m) * 5.0, 0.0, 1.05))
+    return float(np.clip(0.3 + (radius_m - 0.22) * 2.5, 0.12, 0.55))
 
 
 class Expert:
@@ -100,8 +101,8 @@ class Expert:
                 self._p_path, self._q_path = p, q
             rows.append(q)
         sag = twin.data.qfrc_bias[self._dof] / self._stiffness
-        error = self._q_path - q_true - 0.0
-        if np.abs(error).max() < 0.25:
+        error = self._q_path - q_true
+        if np.linalg.norm(goal.p_W - self._p_path) < 1e-3 and np.abs(error).max() < 0.25:
             self._correction = np.clip(
                 self._correction + CORRECTION_RATE * self._dt * error, -CORRECTION_MAX_RAD, CORRECTION_MAX_RAD
             )
@@ -120,11 +121,15 @@ class Expert:
     def _inverse(self, q0: F64, p_W: F64, goal: Goal) -> F64:
         """Joint angles whose grasp point is at `p_W`, leaning outward by the goal's tilt."""
         p = p_W - self._base_p
-        radius = float(np.hypot(p[0], p[1]))
-        tilt = goal.tilt_rad if goal.tilt_rad is not None else reach_tilt(radius, float(p[2]))
-        out = np.array([p[0], p[1], 0.0]) / max(radius, 1e-6)
+        radius = float(np.hypot(p[0] - SHOULDER_X_M, p[1]))
+        tilt = goal.tilt_rad if goal.tilt_rad is not None else reach_tilt(radius)
+        out = np.array([p[0] - SHOULDER_X_M, p[1], 0.0]) / max(radius, 1e-6)
         x_axis = np.sin(tilt) * out + np.array([0.0, 0.0, -np.cos(tilt)])
         y_axis = None
         if goal.yaw_rad is not None:
-            y_axis = np.array([np.cos(goal.yaw_rad), np.sin(goal.yaw_rad), 0.0])
+            # A five-joint arm keeps its approach axis in its own plane; the nearest closing axis that is
+            # square to it is what it can reach.
+            way = np.array([np.cos(goal.yaw_rad), np.sin(goal.yaw_rad), 0.0])
+            y_axis = way - (way @ x_axis) * x_axis
+            y_axis /= np.linalg.norm(y_axis)
         return self._kinematics.solve(q0, p, x_axis=x_axis, y_axis=y_axis, restarts=0).q

@@ -10,6 +10,7 @@ import numpy as np
 from ...robot.types import F64
 from ..randomize import Param, Uniform
 from ..twin import Twin
+from .expert import SHOULDER_X_M
 
 START_WIDTH_M = 0.04
 
@@ -57,9 +58,6 @@ def cube_params(geom: str) -> tuple[Param, ...]:
 def polar(radius_m: float, angle_rad: float, z_m: float) -> F64:
     """Point on the table at a distance and direction from the base axis of an arm at the origin."""
     return np.array([SHOULDER_X_M + radius_m * np.cos(angle_rad), radius_m * np.sin(angle_rad), z_m])
-
-
-SHOULDER_X_M = 0.0388  # the SO-101's pan axis stands this far in front of its base frame (facts/so101.json)
 
 
 def home(twin: Twin, draw: Mapping[str, Any]) -> None:
