@@ -104,6 +104,7 @@ class GuardConfig:
 
     rate_hz: float = 200.0
     expiry_ms: float = 100.0  # longest time a command stays valid after its last row
+    heartbeat_ms: float = 200.0  # longest pause of a remote operator whose dead-man is armed
     stale_state_ms: float = 50.0
     stale_camera_ms: float = 250.0
     tracking_error_rad: float = 0.6  # commanded minus measured, sustained

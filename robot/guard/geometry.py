@@ -1,0 +1,158 @@
+"""The guard's own MuJoCo scene: only the capsules of the arm descriptions, at the rig's base poses.
+
+Capsules are the geoms of group 4 of an arm description (`guard_*`). A scene is kinematics only: masses and
+visuals of the descriptions play no role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RigError
+from ..models import ArmModel, load_model
+from ..rig import Box, Rig
+from ..types import F64
+
+GROUP = 4
+MARGIN = 0.12  # m, capsules farther apart than this are not looked at
+
+Ids = NDArray[np.intp]
+
+
+class GuardScene:
+    """Capsules, obstacles and their poses for the guard's flat joint vector (M,), rad and m.
+
+    `arms` and `grippers` say where each stands in the flat vector. Raises `RigError` when a guard geom is
+    neither a capsule nor a sphere.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        arms: Mapping[str, slice],
+        grippers: Mapping[str, int],
+        obstacles: Sequence[Box] = (),
+    ) -> None:
+        self.descriptions = {name: load_model(arm.model) for name, arm in rig.arms.items()}
+        self._spec = _spec(rig, self.descriptions, obstacles)
+        self.size = sum(at.stop - at.start for at in arms.values()) + len(grippers)
+        self._joints: list[tuple[str, int]] = []  # name in the scene, flat index
+        self._jaw_joints: list[tuple[str, int, ArmModel]] = []
+        for name, at in arms.items():
+            description = self.descriptions[name]
+            self._joints += [(f"{name}/{j}", at.start + k) for k, j in enumerate(description.joints)]
+        for name, flat in grippers.items():
+            arm = rig.grippers[name].arm
+            description = self.descriptions[arm]
+            if description.gripper_joint is not None:
+                self._jaw_joints.append((f"{arm}/{description.gripper_joint}", flat, description))
+        self.compile()
+
+    def compile(self, apart: Sequence[tuple[str, str]] = ()) -> None:
+        """(Re)build the model; bodies named in `apart` are never compared with one another."""
+        for one, two in apart:
+            self._spec.add_exclude(bodyname1=one, bodyname2=two)
+        m = self.model = self._spec.compile()
+        self.data: Any = mujoco.MjData(m)
+        self._qpos: Ids = np.array([m.joint(n).qposadr[0] for n, _ in self._joints], dtype=np.intp)
+        self._flat: Ids = np.array([flat for _, flat in self._joints], dtype=np.intp)
+        self._jaw_at = np.full(len(self._jaw_joints), np.nan)  # width for which qpos holds the angle
+        self._jaws = [(flat, int(m.joint(n).qposadr[0]), d) for n, flat, d in self._jaw_joints]
+        self.joint_of: Ids = np.full(self.size, -1, dtype=np.intp)  # flat index -> joint id, -1 = none
+        for name, flat, *_ in (*self._joints, *self._jaw_joints):
+            self.joint_of[flat] = m.joint(name).id
+        capsule = (m.geom_group == GROUP) & (m.body_weldid[m.geom_bodyid] != 0)
+        self.moving: Ids = np.flatnonzero(capsule)  # geoms that some joint moves
+        sphere = m.geom_type[self.moving] == int(mujoco.mjtGeom.mjGEOM_SPHERE)
+        self.half: F64 = np.where(sphere, 0.0, m.geom_size[self.moving, 1])[:, None]
+        self.radius: F64 = m.geom_size[self.moving, 0][:, None].copy()
+        self.names = [m.geom(g).name or f"geom {g}" for g in range(m.ngeom)]
+
+    def place(self, q: F64) -> None:
+        """Move every capsule to joint positions `q` (M,)."""
+        qpos = self.data.qpos
+        qpos[self._qpos] = q[self._flat]
+        for k, (flat, address, description) in enumerate(self._jaws):
+            if q[flat] != self._jaw_at[k]:
+                self._jaw_at[k] = q[flat]
+                qpos[address] = description.width_to_angle(float(q[flat]))
+        mujoco.mj_kinematics(self.model, self.data)
+
+    def boxes(self) -> tuple[F64, F64]:
+        """Lowest and highest corner of every moving capsule in W, (G, 3) m each."""
+        centre = self.data.geom_xpos[self.moving]
+        reach = np.abs(self.data.geom_xmat[self.moving, 2::3]) * self.half + self.radius
+        return centre - reach, centre + reach
+
+    def jaw_scale(self, q: F64) -> F64:
+        """d(joint coordinate) / d(flat coordinate), (M,): 1, or rad/m for a jaw."""
+        scale = np.ones(self.size)
+        scale[self.joint_of < 0] = 0.0
+        for flat, _, description in self._jaws:
+            w = float(q[flat])
+            turned = description.width_to_angle(w + 1e-4) - description.width_to_angle(w - 1e-4)
+            scale[flat] = turned / 2e-4
+        return scale
+
+    def towards(self, k: int, side: int, sign: float, q: F64) -> F64:
+        """Gradient (M,) of the distance between moving capsule `k` and a plane it lies on the `sign` side of
+        along world axis `side`, m per unit of the flat vector. Needs `mj_comPos`."""
+        geom = int(self.moving[k])
+        along = self.data.geom_xmat[geom, 2::3] * self.half[k]
+        # The end of the capsule that is nearest to the plane.
+        point = self.data.geom_xpos[geom] - along * np.sign(along[side]) * sign
+        return self._jacobian(geom, point)[side] * sign * self.jaw_scale(q)
+
+    def apart(self, contact: int, q: F64) -> F64:
+        """Gradient (M,) of the distance of contact `contact` (index into data.contact). Needs `mj_comPos`."""
+        found = self.data.contact
+        first, second = (int(g) for g in found.geom[contact])
+        normal, point = found.frame[contact, :3], found.pos[contact]
+        rows = self._jacobian(second, point) - self._jacobian(first, point)
+        return (normal @ rows) * self.jaw_scale(q)
+
+    def _jacobian(self, geom: int, point: F64) -> F64:
+        """Velocity of a point of `geom` for every flat coordinate (before jaw scaling), (3, M)."""
+        jac = np.zeros((3, self.model.nv))
+        mujoco.mj_jac(self.model, self.data, jac, None, point, int(self.model.geom_bodyid[geom]))
+        out = np.zeros((3, self.size))
+        known = self.joint_of >= 0
+        out[:, known] = jac[:, self.model.jnt_dofadr[self.joint_of[known]]]
+        return out
+
+
+def _spec(rig: Rig, descriptions: Mapping[str, ArmModel], obstacles: Sequence[Box]) -> Any:
+    spec = mujoco.MjSpec()
+    spec.modelname = f"guard-{rig.name}"
+    for name, arm in rig.arms.items():
+        child = mujoco.MjSpec.from_file(str(descriptions[name].mjcf))
+        for geom in list(child.geoms):
+            if geom.group != GROUP:
+                child.delete(geom)
+                continue
+            if geom.type not in (mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_SPHERE):
+                raise RigError(f"arms.{name}.model: guard geom '{geom.name}' must be a capsule or a sphere")
+            geom.contype, geom.conaffinity = 1, 1
+            geom.margin, geom.gap = MARGIN, 0.0
+        frame = spec.worldbody.add_frame(pos=arm.base.xyz_m, quat=arm.base.wxyz)
+        spec.attach(child, prefix=f"{name}/", frame=frame)
+    for k, box in enumerate(obstacles):
+        low, high = np.array(box.min_m), np.array(box.max_m)
+        spec.worldbody.add_geom(
+            name=f"obstacle {k}",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=0.5 * (low + high),
+            size=0.5 * (high - low),
+            contype=1,
+            conaffinity=1,
+            margin=MARGIN,
+        )
+    # Masses may have gone with the visuals; this scene needs none, but the compiler wants some.
+    spec.compiler.boundmass = 1e-6
+    spec.compiler.boundinertia = 1e-9
+    return spec

@@ -1,0 +1,77 @@
+"""The list of protections that are active on this machine and robot; stored with every episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..rig import Rig
+from .monitor import SUSTAINED_NS
+
+STALL_PERIODS = 3
+BLACKBOX_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One protection, whether it acts on this machine and robot, and with which figures."""
+
+    name: str
+    active: bool
+    detail: str
+
+
+def protections(
+    rig: Rig,
+    *,
+    capsules: int,
+    pairs: int,
+    obstacles: int,
+    temperatures: bool,
+    cameras: Sequence[str],
+    heartbeat: bool,
+    blackbox: str,
+) -> tuple[Protection, ...]:
+    """Every protection of the guard, with what `rig` asks for and what this robot offers."""
+    g = rig.guard
+    box = rig.workspace
+    return (
+        Protection("commands", True, f"{g.rejects_to_fault} malformed chunks in a row latch a fault"),
+        Protection("expiry", True, f"{g.expiry_ms:g} ms after the last row"),
+        Protection("joint_limits", True, f"position, velocity, acceleration, jerk at {g.rate_hz:g} Hz"),
+        Protection("torque", True, f"above the limit for {SUSTAINED_NS / 1e6:g} ms: the arm yields"),
+        Protection("gripper_force", bool(rig.grippers), "closing force is regulated to its limit"),
+        Protection(
+            "temperature",
+            temperatures,
+            f"slower from {g.temperature_derate_c:g} °C, stop at {g.temperature_stop_c:g} °C"
+            if temperatures
+            else "the devices report no temperature",
+        ),
+        Protection("workspace", capsules > 0, f"{box.min_m} to {box.max_m} m, {capsules} capsules"),
+        Protection(
+            "table",
+            capsules > 0,
+            f"z = {rig.table.height_m:g} m, clearance {rig.table.clearance_m * 1e3:g} mm",
+        ),
+        Protection(
+            "self_collision",
+            pairs > 0,
+            f"{g.self_collision_m * 1e3:g} mm, {pairs} pairs, {g.lookahead} poses ahead",
+        ),
+        Protection("obstacles", obstacles > 0, f"{obstacles} boxes"),
+        Protection("tracking", True, f"{g.tracking_error_rad:g} rad for {g.tracking_error_ms:g} ms"),
+        Protection("stale_state", True, f"{g.stale_state_ms:g} ms"),
+        Protection(
+            "stale_camera",
+            bool(cameras),
+            f"{g.stale_camera_ms:g} ms: {', '.join(cameras)}" if cameras else "no camera has been read yet",
+        ),
+        Protection("heartbeat", heartbeat, f"{g.heartbeat_ms:g} ms; armed by the first beat"),
+        Protection("stall", True, f"later than {STALL_PERIODS} periods: anchor on the measured pose"),
+        Protection("estop", True, "in software, latched; no substitute for a power cut"),
+        Protection("park", True, f"at {g.park_speed:g} of the velocity limits, then torque off"),
+        Protection("black_box", True, f"last {BLACKBOX_S:g} s, {blackbox}"),
+        Protection("own_process", False, "the guard runs inside the caller's process"),
+        Protection("motor_watchdog", False, "none that the guard could arm"),
+    )
