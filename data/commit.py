@@ -22,24 +22,24 @@ from ..robot.errors import DatasetError
 from ..robot.types import U8
 from . import stats as statistics
 from .capture import ROWS, video_name
-from .disk import read_json, sync, write_json
+from .disk import fingerprint, read_json, sync, write_json
 from .layout import (
     CHUNK,
     EPISODES_PATH,
-    EXTRA,
     INFO,
     NOTES_PATH,
+    SPEC,
     STATS,
     TASKS,
     free_file,
     image_key,
     place,
 )
-from .meta import Entry, Meta, VideoPlace, info_json, load_stats, note_line, tasks_table
-from .row_log import as_columns, read_rows, row_schema, vector_column
-from .spec import DatasetSpec, extra_entry
+from .meta import Entry, Meta, VideoPlace, entry_row, info_json, load_stats, note_line, spec_json, tasks_table
+from .row_log import as_columns, numbers, read_rows, row_schema
+from .spec import DatasetSpec
 from .stats import Stats
-from .video import count_pictures, decode, remux
+from .video import decode, pictures, remux
 from .video_log import SAMPLES, thinned
 
 JOURNAL = "commit.json"
@@ -50,8 +50,7 @@ _REWRITTEN = ("codebase_version", "total_episodes", "total_frames", "total_tasks
 def recoverable_rows(folder: Path, spec: DatasetSpec) -> int:
     """Rows of a capture that are whole: written, and with a picture in every video."""
     rows = read_rows(folder / ROWS, row_schema(spec)).num_rows
-    pictures = [count_pictures(folder / video_name(camera)) for camera in spec.cameras]
-    return min([rows, *pictures])
+    return min([rows, *(pictures(folder / video_name(camera)).count for camera in spec.cameras)])
 
 
 def stage(
@@ -97,33 +96,45 @@ def stage(
         video = target / place(meta.video_path, file, key)
         video.parent.mkdir(parents=True)
         remux(folder / video_name(camera), video, length, spec.fps)
-        pictures = samples[camera] if samples else _sampled(video, length, spec.fps)
-        found[key] = statistics.image_stats(pictures)
+        looked_at = samples[camera] if samples else sampled(video, 0.0, length, spec.fps)
+        found[key] = statistics.image_stats(looked_at)
     _parquet(pa.table(as_columns(columns)), target / place(meta.data_path, file))
-    row = _episode_row(meta, spec, task, length, file) | statistics.as_columns(found)
-    _parquet(pa.Table.from_pylist([row]), target / place(EPISODES_PATH, file))
+    videos = {image_key(camera): VideoPlace(file, 0.0, length / spec.fps) for camera in spec.cameras}
+    entry = Entry(index, (task,), length, meta.num_frames, file, videos, file)
+    row = entry_row(entry) | statistics.as_columns(found)
+    write_entries(pa.Table.from_pylist([row]), target / place(EPISODES_PATH, file))
     _parquet(tasks_table(tasks), target / TASKS)
     note = target / place(NOTES_PATH, file)
     note.parent.mkdir(parents=True)
-    note.write_text(note_line(index, info), encoding="utf-8")
+    content = [path for path in _staged(target) if path.relative_to(target).parts[0] in ("data", "videos")]
+    files = {str(path.relative_to(target)): fingerprint(path) for path in content}
+    note.write_text(note_line(index, info, files), encoding="utf-8")
     write_json(target / STATS, _grown(meta, found))
-    write_json(target / EXTRA, extra_entry(spec))
     features = dict(meta.info["features"])
     new_info = info_json(spec, features, index + 1, meta.num_frames + length, len(tasks)) | _kept(meta.info)
+    write_json(target / SPEC, spec_json(new_info))
     write_json(target / INFO, new_info)
-    for path in _staged(target):
-        sync(path)
-        (meta.root / path.relative_to(target)).parent.mkdir(parents=True, exist_ok=True)
-    write_json(folder / JOURNAL, {"episode_index": index})
-    videos = {image_key(camera): VideoPlace(file, 0.0, length / spec.fps) for camera in spec.cameras}
-    entry = Entry(index, (task,), length, meta.num_frames, file, videos, file)
+    journal(folder, meta.root, {"episode_index": index})
     return replace(meta, info=new_info, spec=spec, tasks=tasks, entries=(*meta.entries, entry))
 
 
+def journal(folder: Path, root: Path, entry: Mapping[str, Any]) -> None:
+    """Decide a commit: everything staged is forced to the disk, then the journal says so."""
+    for path in _staged(folder / STAGE):
+        sync(path)
+        (root / path.relative_to(folder / STAGE)).parent.mkdir(parents=True, exist_ok=True)
+    write_json(folder / JOURNAL, entry)
+
+
 def carry_out(folder: Path, root: Path) -> None:
-    """Rename everything staged in `folder` into the dataset, info.json last, then remove the capture."""
+    """Set aside what the journal names, rename everything staged into the dataset, info.json last, and
+    remove the folder. May be repeated after a kill at any point."""
     target = folder / STAGE
     folders = set()
+    for source, aside in read_json(folder / JOURNAL).get("aside", {}).items():
+        if (root / source).exists() and not (root / aside).exists():
+            (root / aside).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(root / source, root / aside)
     for path in _staged(target):
         final = root / path.relative_to(target)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -133,17 +144,22 @@ def carry_out(folder: Path, root: Path) -> None:
         os.replace(path, final)
         folders.add(final.parent)
     sync(root / "meta")
-    # Renamed first: a kill while it is being removed must not leave half a capture that looks interrupted.
-    done = folder.with_name(folder.name.replace("capture-", "done-"))
+    remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a capture. Renamed first: a kill on the way must not leave half of one behind."""
+    done = folder.with_name(f"done-{folder.name}")
     os.replace(folder, done)
-    shutil.rmtree(done)
+    shutil.rmtree(done, ignore_errors=True)
 
 
-def decided(folder: Path, meta: Meta) -> bool:
-    """True when a capture's commit was journalled and still fits the dataset."""
+def decided(folder: Path, episodes: int) -> bool:
+    """True when a commit was journalled and still fits a dataset that counts this many episodes."""
     if not (folder / JOURNAL).exists():
         return False
-    return read_json(folder / JOURNAL).get("episode_index") in (len(meta.entries), len(meta.entries) - 1)
+    entry = read_json(folder / JOURNAL)
+    return "repair" in entry or entry.get("episode_index") in (episodes, episodes - 1)
 
 
 def _staged(target: Path) -> list[Path]:
@@ -155,8 +171,8 @@ def _staged(target: Path) -> list[Path]:
 
 def _columns(table: pa.Table, spec: DatasetSpec, last: Mapping[str, Any]) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {}
-    for key, names in spec.vectors.items():
-        columns[key] = vector_column(table, key, len(names))
+    for key in spec.vectors:
+        columns[key] = numbers(table.column(key))
     for key in (*spec.scalars, *spec.dropped):
         columns[key] = table.column(key).to_numpy()
     for key, value in last.items():
@@ -169,34 +185,23 @@ def _columns(table: pa.Table, spec: DatasetSpec, last: Mapping[str, Any]) -> dic
     return columns
 
 
-def _sampled(video: Path, length: int, fps: int) -> list[U8]:
+def sampled(video: Path, start_s: float, length: int, fps: int) -> list[U8]:
+    """Coarse pictures for statistics from a saved video."""
     stride = -(-length // SAMPLES)
-    return [thinned(picture) for k, picture in enumerate(decode(video, 0.0, length, fps)) if k % stride == 0]
+    return [thinned(p) for k, p in enumerate(decode(video, start_s, length, fps)) if k % stride == 0]
+
+
+def write_entries(table: pa.Table, path: Path) -> None:
+    """Write rows of meta/episodes: hundreds of columns a row, so without what parquet adds to each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        table, path, use_dictionary=False, write_statistics=False, compression="none", store_schema=False
+    )
 
 
 def _parquet(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)
-
-
-def _episode_row(
-    meta: Meta, spec: DatasetSpec, task: str, length: int, file: tuple[int, int]
-) -> dict[str, Any]:
-    from_index = meta.num_frames
-    row: dict[str, Any] = {
-        "episode_index": len(meta.entries),
-        "tasks": [task],
-        "length": length,
-        "data/chunk_index": file[0],
-        "data/file_index": file[1],
-        "dataset_from_index": from_index,
-        "dataset_to_index": from_index + length,
-    }
-    for camera in spec.cameras:
-        key = f"videos/{image_key(camera)}"
-        row |= {f"{key}/chunk_index": file[0], f"{key}/file_index": file[1]}
-        row |= {f"{key}/from_timestamp": 0.0, f"{key}/to_timestamp": length / spec.fps}
-    return row | {"meta/episodes/chunk_index": file[0], "meta/episodes/file_index": file[1]}
 
 
 def _grown(meta: Meta, new: Stats) -> Stats:

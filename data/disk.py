@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def replace_durably(path: Path, write: Callable[[Path], object]) -> None:
         raise
     os.replace(temporary, path)
     sync(path.parent)
+
+
+def fingerprint(path: Path) -> list[int]:
+    """`[bytes, crc32]` of a file, to notice later that it changed."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return [path.stat().st_size, checksum]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,8 +5,8 @@
     data/chunk-000/file-000.parquet                               one row a frame
     videos/observation.images.<camera>/chunk-000/file-000.mp4
     meta/twinloop/chunk-000/file-000.jsonl                        ours: info of each episode
-    meta/twinloop/extra.json                                      ours: copy of info.json's "twinloop" key
-    .twinloop/lock  .twinloop/capture-000007/  .twinloop/cache/  .twinloop/quarantine/
+    meta/twinloop/spec.json                                       ours: what to rebuild info.json from
+    .twinloop/lock  .twinloop/capture-000007/  .twinloop/repair/  .twinloop/cache/  .twinloop/quarantine/
 
 The writer gives each episode files of its own (the file number need not be the episode's); `pack` merges
 them. Anything that is not part of the dataset proper lives under `.twinloop`, which no LeRobot tool reads.
@@ -23,7 +23,7 @@ CHUNK = 1000  # files a chunk folder
 INFO = "meta/info.json"
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
-EXTRA = "meta/twinloop/extra.json"
+SPEC = "meta/twinloop/spec.json"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -33,6 +33,7 @@ PRIVATE = ".twinloop"
 LOCK = f"{PRIVATE}/lock"
 CACHE = f"{PRIVATE}/cache"
 QUARANTINE = f"{PRIVATE}/quarantine"
+REPAIR = f"{PRIVATE}/repair"
 
 IMAGE_PREFIX = "observation.images."
 
@@ -86,6 +87,12 @@ def note_files(root: Path) -> list[Path]:
 def video_files(root: Path) -> list[Path]:
     """All videos, in order."""
     return sorted((root / "videos").glob("*/chunk-*/file-*.mp4"))
+
+
+def temporary_files(root: Path) -> list[Path]:
+    """Half-written files that a killed process left behind."""
+    found = (path for top in ("meta", "data", "videos") for path in (root / top).rglob(".*.tmp"))
+    return sorted(found)
 
 
 def captures(root: Path) -> list[Path]:

@@ -74,3 +74,21 @@ def _describe(text: str) -> str:
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
     except (ValueError, KeyError, TypeError):
         return "another process"
+
+
+def writing_now(root: Path) -> str:
+    """Who is writing the dataset at `root` right now; "" when nobody is. Takes nothing."""
+    path = root.resolve() / LOCK
+    if root.resolve() in _held:
+        return "this process"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return ""  # no lock file, or a folder that nobody can write
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return ""
+    except OSError:
+        return _describe(os.read(descriptor, 4096).decode("utf-8", "replace"))
+    finally:
+        os.close(descriptor)

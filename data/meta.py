@@ -17,9 +17,9 @@ from .layout import (
     CHUNK,
     CODEBASE_VERSION,
     DATA_PATH,
-    EXTRA,
     FORMAT,
     INFO,
+    SPEC,
     STATS,
     TASKS,
     VIDEO_PATH,
@@ -65,7 +65,7 @@ class Meta:
     image_keys: Mapping[str, str]  # camera -> feature
     tasks: tuple[str, ...]  # by task index
     entries: tuple[Entry, ...]  # by episode index
-    notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # episode -> info
+    notes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # episode -> info, files
 
     @property
     def num_frames(self) -> int:
@@ -126,8 +126,8 @@ def load_info(root: Path) -> dict[str, Any]:
     missing = [key for key in _NEEDED if key not in info]
     if missing:
         raise DatasetError(f"{path}: lacks {', '.join(missing)}; `twinloop dataset repair` rebuilds it")
-    if "twinloop" not in info and (root / EXTRA).exists():  # LeRobot drops keys that it does not know
-        info["twinloop"] = read_json(root / EXTRA)
+    if "twinloop" not in info and (root / SPEC).exists():  # LeRobot drops keys that it does not know
+        info["twinloop"] = read_json(root / SPEC).get("twinloop", {})
     if (ours := info.get("twinloop", {}).get("format", FORMAT)) > FORMAT:
         raise DatasetError(
             f"{path}: twinloop format {ours}, this program knows up to {FORMAT}; update twinloop"
@@ -167,7 +167,7 @@ def load_entries(root: Path, total: int) -> tuple[Entry, ...]:
         except (OSError, pa.ArrowException):
             names = None  # read_table tells what is wrong
         for row in read_table(path, names).to_pylist():
-            entry = _entry(path, row)
+            entry = entry_of(path, row)
             rows.setdefault(entry.index, entry)
     missing = [index for index in range(total) if index not in rows]
     if missing:
@@ -178,7 +178,8 @@ def load_entries(root: Path, total: int) -> tuple[Entry, ...]:
     return tuple(rows[index] for index in range(total))
 
 
-def _entry(path: Path, row: Mapping[str, Any]) -> Entry:
+def entry_of(path: Path, row: Mapping[str, Any]) -> Entry:
+    """One line of meta/episodes; `DatasetError` when it is not one."""
     try:
         keys = [c.split("/")[1] for c in row if c.startswith("videos/") and c.endswith("/file_index")]
         return Entry(
@@ -203,6 +204,23 @@ def _entry(path: Path, row: Mapping[str, Any]) -> Entry:
             f"{path}: not the metadata of a v3.0 episode ({type(error).__name__}: {error}); "
             f"`twinloop dataset repair` rebuilds it from the data"
         ) from error
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """The inverse of `entry_of`: a line of meta/episodes, without statistics."""
+    row: dict[str, Any] = {
+        "episode_index": entry.index,
+        "tasks": list(entry.tasks),
+        "length": entry.length,
+        "data/chunk_index": entry.data[0],
+        "data/file_index": entry.data[1],
+        "dataset_from_index": entry.from_index,
+        "dataset_to_index": entry.from_index + entry.length,
+    }
+    for key, spot in entry.videos.items():
+        row |= {f"videos/{key}/chunk_index": spot.file[0], f"videos/{key}/file_index": spot.file[1]}
+        row |= {f"videos/{key}/from_timestamp": spot.from_s, f"videos/{key}/to_timestamp": spot.to_s}
+    return row | {"meta/episodes/chunk_index": entry.file[0], "meta/episodes/file_index": entry.file[1]}
 
 
 def load_episode_stats(root: Path, total: int) -> list[Stats]:
@@ -254,13 +272,13 @@ def tasks_table(tasks: Sequence[str]) -> pa.Table:
 
 
 def load_notes(root: Path) -> dict[int, dict[str, Any]]:
-    """The info of each episode that has one."""
+    """What we note of each episode: its `info`, and `files` -> [bytes, crc32] as they were saved."""
     found: dict[int, dict[str, Any]] = {}
     for path in note_files(root):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 note = json.loads(line)
-                found[int(note["episode_index"])] = note["info"]
+                found[int(note["episode_index"])] = {"info": note["info"], "files": note.get("files", {})}
             except (ValueError, KeyError, TypeError):
                 raise DatasetError(
                     f"{path}: not a line of episode info: {line[:60]!r}; "
@@ -269,9 +287,25 @@ def load_notes(root: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
-def note_line(index: int, info: Mapping[str, Any]) -> str:
+def note_line(index: int, info: Mapping[str, Any], files: Mapping[str, list[int]]) -> str:
     """One line of a notes file."""
-    return json.dumps({"episode_index": index, "info": dict(info)}, ensure_ascii=False) + "\n"
+    note = {"episode_index": index, "info": dict(info), "files": dict(files)}
+    return json.dumps(note, ensure_ascii=False) + "\n"
+
+
+def spec_json(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an info.json that cannot be rebuilt from the episodes; we keep a copy in spec.json."""
+    return {key: info[key] for key in ("robot_type", "fps", "features", "twinloop")}
+
+
+def info_totals(episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+    """The part of info.json that counts."""
+    return {
+        "total_episodes": episodes,
+        "total_frames": frames,
+        "total_tasks": tasks,
+        "splits": {"train": f"0:{episodes}"},
+    }
 
 
 def info_json(
@@ -281,14 +315,11 @@ def info_json(
     return {
         "codebase_version": CODEBASE_VERSION,
         "robot_type": spec.robot_type,
-        "total_episodes": episodes,
-        "total_frames": frames,
-        "total_tasks": tasks,
+        **info_totals(episodes, frames, tasks),
         "chunks_size": CHUNK,
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 200,
         "fps": spec.fps,
-        "splits": {"train": f"0:{episodes}"},
         "data_path": DATA_PATH,
         "video_path": VIDEO_PATH if spec.cameras else None,
         "features": dict(features),

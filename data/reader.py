@@ -16,7 +16,7 @@ from ..robot.types import U8
 from .cache import decoded
 from .images import embedded_pictures
 from .meta import Entry, Meta, load_meta, load_stats, read_table
-from .row_log import vector_column
+from .row_log import numbers
 from .spec import DatasetSpec
 from .stats import Stats
 from .video import decode
@@ -114,7 +114,7 @@ class Dataset:
         table = self._rows(entry)
         columns = {key: self._column(table, key) for key in self._keys(table)}
         task = entry.tasks[0] if entry.tasks else ""
-        return Episode(index, task, entry.length, self.meta.notes.get(index, {}), columns)
+        return Episode(index, task, entry.length, self.meta.notes.get(index, {}).get("info", {}), columns)
 
     def column(self, key: str) -> np.ndarray:
         """A column over all rows of the dataset: `(n, d)` for vectors, `(n,)` for scalars; read-only."""
@@ -223,7 +223,7 @@ class Dataset:
     def _column(self, table: pa.Table, key: str) -> np.ndarray:
         names = self.spec.vectors.get(key)
         if names is not None:
-            values = vector_column(table, key, len(names))
+            values = numbers(table.column(key))
         else:
             values = table.column(key).to_numpy()
         if values.flags.writeable:

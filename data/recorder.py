@@ -90,8 +90,9 @@ class _Eye:
 
     seq: int = -1  # of the latest frame
     time_s: float = math.nan
+    rows: int = 0  # rows since that frame
     repeated: int = 0  # rows that show a frame for the second time
-    skipped: int = 0  # frames that were due and never came
+    skipped: int = 0  # frames that were due and never came, beyond the rows that lack one
 
 
 @dataclass(slots=True)
@@ -205,15 +206,16 @@ class Recorder:
         pictures: dict[str, U8 | None] = {}
         for camera, eye in run.eyes.items():
             frame = obs.frames.get(camera)
+            eye.rows += 1
             pictures[camera] = None if frame is None else frame.rgb
             if frame is not None:
-                due = max(
-                    1, math.ceil(self._camera_fps.get(camera, self.writer.spec.fps) / self.writer.spec.fps)
-                )
+                rate = self._camera_fps.get(camera, self.writer.spec.fps) / self.writer.spec.fps
+                due = max(eye.rows, math.ceil(rate * eye.rows))  # frames since the latest one
                 if eye.seq >= 0:
                     eye.repeated += frame.seq == eye.seq
                     eye.skipped += max(0, frame.seq - eye.seq - due)
                 eye.seq, eye.time_s = frame.seq, (frame.t_ns - run.t0_ns) * 1e-9
+                eye.rows = 0
             row[f"time.camera.{camera}"] = eye.time_s  # of the picture that the row shows
             row[f"camera.{camera}.seq"] = eye.seq
         return pictures
@@ -239,13 +241,13 @@ class Recorder:
     def save(self, success: bool | None = None, info: Mapping[str, Any] | None = None) -> int:
         """Save the open episode; returns its index. `success` goes into the last row's `next.success`.
 
-        The episode's info tells, for each camera, how many rows were `dropped` (no picture of their own) or
-        `repeated` (an old picture once more), and how many frames were `skipped` on the way.
+        The episode's info tells, for each camera, how many frames were `dropped` (rows without a picture of
+        their own, and gaps in the camera's numbers) and how many rows `repeated` a picture.
         """
         run = self._run or _Run()
         dropped = self.writer.dropped
         cameras = {
-            camera: {"dropped": dropped[camera], "repeated": eye.repeated, "skipped": eye.skipped}
+            camera: {"dropped": dropped[camera] + eye.skipped, "repeated": eye.repeated}
             for camera, eye in run.eyes.items()
         }
         found: dict[str, Any] = {"cameras": cameras, "limited_rows": run.limited}

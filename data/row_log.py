@@ -110,14 +110,13 @@ def read_rows(path: Path, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-def vector_column(table: pa.Table, key: str, size: int) -> np.ndarray:
-    """A column as `(n, size)`; works for lists and for plain scalars (size 1)."""
-    column = table.column(key).combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    if isinstance(column, (pa.FixedSizeListArray, pa.ListArray)):
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
-    return column.to_numpy(zero_copy_only=False).reshape(-1, size)
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of vectors as `(n, d)`, of plain numbers as `(n, 1)`."""
+    if not len(column):
+        return np.zeros((0, 1))
+    whole = pa.concat_arrays(column.chunks)
+    flat = whole.flatten() if isinstance(whole, (pa.FixedSizeListArray, pa.ListArray)) else whole
+    return flat.to_numpy(zero_copy_only=False).reshape(len(whole), -1)
 
 
 def as_columns(values: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,25 +15,42 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from ..robot.errors import DatasetError
-from ..robot.types import U8
+from ..robot.types import F64, U8
 
 
-def whole_packets(path: Path) -> list[Packet]:
-    """All whole packets of a video's first stream, however the file ends; none when it cannot be opened."""
-    packets: list[Packet] = []
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What a video file holds."""
+
+    times_s: F64  # (n,) when each picture is shown, s, sorted
+    fault: str = ""  # what kept the rest from being read
+
+    @property
+    def count(self) -> int:
+        return len(self.times_s)
+
+
+def pictures(path: Path, *, deep: bool = False) -> Pictures:
+    """The whole pictures of a video, however the file ends; `deep` decodes each, else packets are counted."""
+    times: list[float] = []
+    fault = ""
     try:
         with av.open(str(path)) as container:
-            for packet in container.demux(video=0):
-                if packet.size and packet.pts is not None and not packet.is_corrupt:
-                    packets.append(packet)
-    except (OSError, av.error.FFmpegError, IndexError):
-        pass  # it ends where its writer was killed
-    return packets
-
-
-def count_pictures(path: Path) -> int:
-    """Whole pictures in a video file, from its packets; 0 when it cannot be read."""
-    return len(whole_packets(path))
+            stream = container.streams.video[0]
+            assert stream.time_base is not None
+            if deep:
+                stream.thread_type = "AUTO"
+                stream.codec_context.options = {"err_detect": "explode"}  # no concealing
+            for item in container.decode(stream) if deep else container.demux(stream):
+                if isinstance(item, Packet) and not item.size:
+                    continue  # the one that ends the stream
+                if item.pts is None or item.is_corrupt:
+                    fault = "damaged pictures"
+                    continue
+                times.append(float(item.pts * stream.time_base))
+    except (OSError, av.error.FFmpegError, IndexError) as error:
+        fault = f"cannot be read after {len(times)} pictures: {error}"
+    return Pictures(np.sort(np.array(times, np.float64)), fault)
 
 
 def remux(source: Path, target: Path, count: int, fps: int) -> None:
@@ -43,7 +61,7 @@ def remux(source: Path, target: Path, count: int, fps: int) -> None:
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
         with av.open(str(target), "w", format="mp4") as output:
-            copy = output.add_stream_from_template(stream)
+            copy = output.add_stream_from_template(stream, opaque=True)
             copy.time_base = Fraction(1, fps)
             done = 0
             for packet in container.demux(stream):

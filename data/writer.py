@@ -15,12 +15,12 @@ from ..robot.errors import DatasetError
 from ..robot.types import U8
 from .capture import Capture
 from .codec import VideoCodec
-from .commit import carry_out, decided, recoverable_rows, stage
+from .commit import carry_out, decided, recoverable_rows, remove, stage
 from .disk import explain, is_full, write_json
-from .layout import EXTRA, INFO, PRIVATE, captures
+from .layout import INFO, PRIVATE, SPEC, captures
 from .lock import RootLock
-from .meta import Meta, info_json, load_meta
-from .spec import DatasetSpec, extra_entry, merged_extra
+from .meta import Meta, info_json, load_meta, spec_json
+from .spec import DatasetSpec, merged_extra
 
 
 class DatasetWriter:
@@ -95,10 +95,10 @@ class DatasetWriter:
         atexit.register(self.close)
 
     def _create(self) -> Meta:
-        features = self._spec.features(self._codec)
+        info = info_json(self._spec, self._spec.features(self._codec), 0, 0, 0)
         try:
-            write_json(self.root / EXTRA, extra_entry(self._spec))
-            write_json(self.root / INFO, info_json(self._spec, features, 0, 0, 0))
+            write_json(self.root / SPEC, spec_json(info))
+            write_json(self.root / INFO, info)
         except OSError as error:
             raise explain(error, self.root, "creating the dataset") from error
         return load_meta(self.root)
@@ -108,7 +108,7 @@ class DatasetWriter:
         for leftover in (self.root / PRIVATE).glob("done-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         for folder in captures(self.root):
-            if decided(folder, meta):  # killed while it was being saved
+            if decided(folder, len(meta.entries)):  # killed while it was being saved
                 carry_out(folder, self.root)
                 meta = load_meta(self.root)
             elif rows := recoverable_rows(folder, meta.spec):
@@ -254,7 +254,7 @@ class DatasetWriter:
         if self._capture is not None:
             capture, self._capture = self._capture, None
             capture.close()
-            shutil.rmtree(capture.folder, ignore_errors=True)
+            remove(capture.folder)
 
     def close(self) -> None:
         """Give the folder back; may be called twice. An open episode is ended and left for `repair`."""
@@ -264,7 +264,7 @@ class DatasetWriter:
         if capture is not None:
             capture.close()
             if capture.length == 0:
-                shutil.rmtree(capture.folder, ignore_errors=True)
+                remove(capture.folder)
             else:
                 warnings.warn(
                     f"{self.root}: closed while an episode of {capture.length} rows was open; "
