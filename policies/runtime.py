@@ -151,7 +151,7 @@ class PolicyAgent:
     def _picture(self, obs: Observation, camera: str, size: tuple[int, int]) -> U8:
         """(h, w, 3) as the network wants it; INTER_AREA averages, as the training data's cache did."""
         if camera not in obs.frames:
-            raise CheckpointError(f"{self.source}: no frame from camera{nearest(camera, obs.frames)}")
+            raise CheckpointError(f"{self.source}: no frame from camera '{camera}' yet{nearest(camera, obs.frames)}")
         rgb = obs.frames[camera].rgb
         if rgb.shape[:2] == size:
             return np.ascontiguousarray(rgb)
