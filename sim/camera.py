@@ -236,8 +236,10 @@ class TwinCamera:
         height = self._spec.height
         offsets = np.linspace(-0.5, 0.5, SUB_EXPOSURES) * span_s
         rows = (np.arange(height) / max(1, height - 1) - 0.5) * self.effects.readout_s
-        half = 0.5 * self.effects.exposure_s + 0.5 * (offsets[1] - offsets[0])
-        weight = np.clip(half - np.abs(offsets[None, :] - rows[:, None]), 0, None)  # (h, renders)
+        step = offsets[1] - offsets[0]
+        half = 0.5 * max(self.effects.exposure_s, step)
+        # Share of each render's step that lies within a row's exposure: (h, renders).
+        weight = np.clip((half + step / 2 - np.abs(offsets[None, :] - rows[:, None])) / step, 0.0, 1.0)
         weight /= weight.sum(axis=1, keepdims=True)
         total = np.zeros((height, self._spec.width, 3), np.float32)
         layer = self._layer(1)

@@ -12,12 +12,14 @@ from .param import Fields, LogUniform, Normal, Param, Uniform
 
 
 def dynamics_params(scene: Scene) -> tuple[Param, ...]:
-    """Link by link in the order of the bodies in the model; contact by kind of surface."""
+    """Moving link by link in the order of the bodies in the model; contact by kind of surface."""
     model = scene.model
-    links = arm_bodies(scene)
-    free = np.array([b for b in links if not model.body_simple[b]], dtype=np.intp)  # the others cannot move
+    bodies = arm_bodies(scene)
+    links = np.array([b for b in bodies if model.body_weldid[b] and model.body_mass[b] > 0], dtype=np.intp)
+    free = np.array([b for b in links if not model.body_simple[b]], dtype=np.intp)  # MuJoCo fixes the others
     n, m = len(links), len(free)
-    geoms = np.array([g for g in range(model.ngeom) if model.geom_bodyid[g] in set(links)], dtype=np.intp)
+    parts = set(bodies.tolist())
+    geoms = np.array([g for g in range(model.ngeom) if int(model.geom_bodyid[g]) in parts], dtype=np.intp)
     touching = np.append(geoms, model.geom("table").id)
     play = np.concatenate([i.play for i in (*scene.arms.values(), *scene.grippers.values())])
     play_dofs = model.jnt_dofadr[play.astype(np.intp)]
@@ -84,8 +86,7 @@ def dynamics_params(scene: Scene) -> tuple[Param, ...]:
 
 
 def arm_bodies(scene: Scene) -> Ids:
-    """Ids of the bodies of all arms that have a mass."""
+    """Ids of the bodies of all arms."""
     model = scene.model
     starts = tuple(prefix(arm) for arm in scene.arms)
-    heavy = [b for b in range(1, model.nbody) if model.body_mass[b] > 0]
-    return np.array([b for b in heavy if model.body(b).name.startswith(starts)], dtype=np.intp)
+    return np.array([b for b in range(model.nbody) if model.body(b).name.startswith(starts)], dtype=np.intp)

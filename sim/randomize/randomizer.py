@@ -11,7 +11,7 @@ import numpy as np
 
 from ...robot.errors import UsageError, nearest
 from ..scene import Scene
-from .param import Derived, Param, Value
+from .param import Choice, Derived, Integer, Param, Value
 from .stream import U64, keys_of, units
 
 Draw: TypeAlias = dict[str, Value]
@@ -37,6 +37,8 @@ class Randomizer:
             [keys_of(p.name, n) for p, n in zip(self.params, counts, strict=True)]
             or [np.zeros(0, dtype=np.uint64)]
         )
+        kinds = [isinstance(p.distribution, Choice | Integer) for p in self.params]
+        self._narrowed = ~np.repeat(np.array(kinds, dtype=bool), counts)
         self._scratch: tuple[mujoco.MjModel, mujoco.MjData, _ModelFields] | None = None
         self._batch: tuple[Any, _BatchFields] | None = None
 
@@ -45,15 +47,21 @@ class Randomizer:
         """Names in the order of drawing and applying."""
         return tuple(self._by_name)
 
-    def draw(self, seed: int, fixed: Mapping[str, Any] | None = None) -> Draw:
+    def draw(self, seed: int, fixed: Mapping[str, Any] | None = None, width: float = 1.0) -> Draw:
         """The draw of `seed`: name -> JSON value, in the order of the parameters.
 
         Every parameter has its own random stream, so adding one changes no other. Values in `fixed` are
-        taken as they are, and derived ones follow from them: curricula and fitted values go there.
+        taken as they are, and derived ones follow from them: fitted values go there. `width` from 0 to 1
+        narrows the ranges of numbers around their middle (choices stay free): a curriculum's handle.
         """
         if fixed:
             self._check_known(fixed)
-        numbers = units(seed, self._keys).tolist()
+        uniform = units(seed, self._keys)
+        if width != 1.0:
+            if not 0.0 <= width <= 1.0:
+                raise UsageError(f"width of the randomisation must be within 0..1, not {width}")
+            uniform = np.where(self._narrowed, 0.5 + width * (uniform - 0.5), uniform)
+        numbers = uniform.tolist()
         draw: Draw = {}
         start = 0
         for param, end in zip(self.params, self._ends, strict=True):
@@ -73,13 +81,20 @@ class Randomizer:
         A `Twin` must be made after this, since it reads the model as it starts.
         """
         self._check(draw)
+        self._write(scene, self._applied, draw)
+
+    def restore(self, scene: Scene) -> None:
+        """Give `scene.model` its nominal values back, whichever randomiser changed them."""
+        self._write(scene, (), {})
+
+    def _write(self, scene: Scene, writers: Sequence[tuple[str, Any]], draw: Mapping[str, Any]) -> None:
         if self._scratch is None or self._scratch[0] is not scene.model:
             data = mujoco.MjData(scene.model)
             self._scratch = (scene.model, data, _ModelFields(scene.model, scene.nominal))
         model, data, fields = self._scratch
         for name, nominal in scene.nominal.items():
             fields[name][...] = nominal
-        for name, write in self._applied:
+        for name, write in writers:
             _apply(name, write, fields, draw[name])
         if _changes_constants(scene):
             mujoco.mj_setConst(model, data)

@@ -33,7 +33,7 @@ def scene_params(scene: Scene) -> tuple[Param, ...]:
     clutter = [model.geom(f"distractor_{k}").id for k in range(DISTRACTORS)]
     floor_m = scene.rig.table.height_m
     links = set(arm_bodies(scene).tolist())
-    parts = [g for g in range(model.ngeom) if model.geom_bodyid[g] in links and model.geom_group[g] < 3]
+    parts = [g for g in range(model.ngeom) if int(model.geom_bodyid[g]) in links and model.geom_group[g] < 3]
     bare = [g for g in parts if model.geom_matid[g] < 0 and _light(model.geom_rgba[g])]
     plain = np.array(bare, dtype=np.intp)
     materials = sorted({int(model.geom_matid[g]) for g in parts if model.geom_matid[g] >= 0})

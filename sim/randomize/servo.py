@@ -58,10 +58,8 @@ def servo_params(scene: Scene) -> tuple[Param, ...]:
     at = servo_index(scene)
     nominal, n = at.nominal, len(at.names)
     bus = at.bus.tolist()
-    volts = {servo.voltage_v for servo in nominal}
-    if len(volts) > 1:
-        raise UsageError(f"servos of one scene have different supplies ({sorted(volts)} V); build two scenes")
-    volt = volts.pop()
+    volts = _supplies(at)
+    lowest, highest = tuple(v * 6.8 / 7.4 for v in volts), tuple(v * 7.8 / 7.4 for v in volts)
     longest_s = (COMMAND_SAMPLES - 1) * scene.model.opt.timestep
 
     def kt(scale: Sequence[float]) -> list[float]:
@@ -123,8 +121,8 @@ def servo_params(scene: Scene) -> tuple[Param, ...]:
         fields["actuator_delay"][at.actuator] = np.asarray(delay_s)[at.bus]
 
     params = [
-        Param("servo.voltage", "servo", Uniform(volt * 6.8 / 7.4, volt * 7.8 / 7.4, at.buses), "V",
-              "supply of each arm under load"),
+        Param("servo.voltage", "servo", Uniform(lowest, highest, at.buses), "V",
+              "supply of each arm under load: 6.8 .. 7.8 V for a nominal 7.4 V"),
         Param("servo.kt_scale", "servo", Uniform(0.9, 1.1, n), "x nominal", "motor constant"),
         Param("servo.resistance_scale", "servo", Uniform(0.9, 1.15, n), "x nominal",
               "winding resistance; copper gains 14 % from 25 to 60 °C"),
@@ -156,3 +154,15 @@ def servo_params(scene: Scene) -> tuple[Param, ...]:
                   "half of the gears' play at the output", set_play)
         )  # fmt: skip
     return tuple(params)
+
+
+def _supplies(at: ServoIndex) -> list[float]:
+    """Nominal voltage of each bus."""
+    volts: dict[int, float] = {}
+    for bus, name, servo in zip(at.bus.tolist(), at.names, at.nominal, strict=True):
+        if volts.setdefault(bus, servo.voltage_v) != servo.voltage_v:
+            raise UsageError(
+                f"servo {name}: {servo.voltage_v} V on a bus that supplies {volts[bus]} V; "
+                "all servos of an arm share one supply"
+            )
+    return [volts[bus] for bus in range(at.buses)]

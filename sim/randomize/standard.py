@@ -29,6 +29,8 @@ def standard(
     for group in groups or ():
         if group not in GROUPS:
             raise UsageError(f"unknown randomisation group '{group}'{nearest(group, GROUPS)}")
+    for field in ("actuator_gainprm", "actuator_biasprm"):  # a twin that lets go of its arm writes zeros here
+        scene.nominal.setdefault(field, getattr(scene.model, field).copy())
     params: list[Param] = []
     wanted = set(GROUPS if groups is None else groups)
     if "dynamics" in wanted:
