@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +54,19 @@ def check(root: Path | str, *, deep: bool = True) -> Report:
     Writes nothing. `DatasetError` when there is no dataset, or one that this program cannot read at all.
     """
     watch = Stopwatch()
-    root = Path(root)
-    found = survey(root, deep=deep)
+    found = survey(Path(root), deep=deep)
+    return replace(report(found), seconds=watch.seconds)
+
+
+def report(found: Survey) -> Report:
+    """What a survey means."""
     for episode in found.episodes:
         for fault in episode.faults:
             found.add(f"episode {episode.entry.index}", fault)
     _captures(found)
     _stats(found)
     frames = sum(episode.entry.length for episode in found.episodes)
-    return Report(root, len(found.episodes), frames, tuple(found.findings), watch.seconds)
+    return Report(found.root, len(found.episodes), frames, tuple(found.findings), 0.0)
 
 
 def _captures(found: Survey) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..robot.errors import DatasetError
 from .capture import read_label
-from .check import Report, check
+from .check import Report, check, report
 from .commit import JOURNAL, carry_out, decided, recoverable_rows, stage
 from .disk import explain, read_json
 from .layout import INFO, PRIVATE, QUARANTINE, REPAIR, captures
@@ -84,8 +84,7 @@ def _finish(root: Path, actions: list[str]) -> None:
 
 def _mend(root: Path, actions: list[str], accept_changed: bool) -> None:
     found = survey(root)
-    before = check(root, deep=False)
-    todo = [f for f in before.findings if f.remedy == "repair" and not f.where.startswith(PRIVATE)]
+    todo = [f for f in report(found).findings if f.remedy == "repair" and not f.where.startswith(PRIVATE)]
     if not todo and not accept_changed:
         return
     aside = mend(found, accept_changed=accept_changed)
