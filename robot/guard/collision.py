@@ -65,6 +65,7 @@ class CollisionModel:
         )  # the last slot takes what is ignored
         for k, (a, b) in enumerate(pairs):
             self._pair_of[a, b] = self._pair_of[b, a] = k
+        self._blank = np.full(n + 2 * count + 1, MARGIN)
         self._rates = closing_rates(scene, pairs, (layout.low, layout.high))
         limit = [rig.guard.self_collision_m] * n + [rig.table.clearance_m] * count + [0.0] * count
         self.limit: F64 = np.array(limit)  # smallest distance of every pair, m
@@ -75,6 +76,13 @@ class CollisionModel:
         self._ref_q: F64 | None = None
         self._ref_slack: F64 = np.zeros(len(limit))
         self.sliding: list[int] = []  # pairs along which the arm slides
+        self._groups = [
+            [
+                *range(at.start, at.stop),
+                *(k for g, k in layout.grippers.items() if rig.grippers[g].arm == arm),
+            ]
+            for arm, at in layout.arms.items()
+        ]
         self._weight = np.ones(scene.size)
         self._weight[list(layout.grippers.values())] = 0.0  # a jaw does not open to let the arm through
 
@@ -82,7 +90,7 @@ class CollisionModel:
         """Distance of every pair at `q` (M,), m; more than `MARGIN` may read as `MARGIN`."""
         scene, n, count = self._scene, self.contacts, self.capsules
         scene.place(q)
-        out = np.full(n + 2 * count + 1, MARGIN)
+        out = self._blank.copy()
         if n:
             mujoco.mj_collision(scene.model, scene.data)
             if scene.data.ncon:
@@ -111,6 +119,14 @@ class CollisionModel:
         """Names of the limits that `pairs` stand for."""
         return sorted({self.kinds[k] for k in pairs})
 
+    def involved(self, pairs: Sequence[int]) -> NDArray[np.bool_]:
+        """Joints (M,) of the arms, grippers included, that can change the distance of any of `pairs`."""
+        touched = (self._rates[pairs] > 0.0).any(axis=0)
+        out = np.zeros(touched.size, dtype=bool)
+        for members in self._groups:
+            out[members] = touched[members].any()
+        return out
+
     def anchor(self, q: F64) -> None:
         """Start anew from `q`: pairs that are too close there may stay so, but come no closer."""
         self._floor = np.minimum(self.limit, self.distances(q) - TOLERANCE)
@@ -127,24 +143,46 @@ class CollisionModel:
             self._ref_q = None
 
     def blocked(self, fltr: LimitFilter, step: Step) -> list[int]:
-        """Pairs that could come too close on the way from `step` to the stop after it; [] = clear."""
+        """Pairs that could come too close on the way from `step` to the stop after it; [] = clear.
+
+        At most `lookahead` poses are evaluated: the next, the last, then halves of the pieces between them
+        that are not proven clear yet. A piece that stays unproven counts as blocked.
+        """
         rates, way = self._rates, step.travel
         if self._ref_q is not None:
             used = rates @ (np.abs(step.p - self._ref_q) + way)
             if np.count_nonzero(used > self._ref_slack) == 0:
                 return []
-        before = self._look(step.p)
-        if np.count_nonzero(rates @ (way + np.abs(step.p - fltr.p)) > before) == 0:
+        first = self._look(step.p)
+        moved = np.abs(step.p - fltr.p)
+        if np.count_nonzero(rates @ (way + moved) > first) == 0:
             return []
         # From the last command, which keeps the limit, to this one; then along the stop.
-        hits = (before < 0.0) | self._crossed(before, rates @ np.abs(step.p - fltr.p))
-        path, extra = fltr.stop_path(step, self._poses)
-        for k in range(1, len(path)):
-            after = self._look(path[k])
-            used = rates @ (np.abs(path[k] - path[k - 1]) + extra)
-            hits |= (after < 0.0) | self._crossed(before + after, used)
-            before, extra = after, extra * 0.0
-        return np.flatnonzero(hits).tolist()
+        hits = (first < 0.0) | self._crossed(first, rates @ moved)
+        if hits.any():
+            return np.flatnonzero(hits).tolist()
+        path = fltr.stop_path(step)
+        end = path.at(1.0)
+        last = self._look(end)
+        if (last < 0.0).any():
+            return np.flatnonzero(last < 0.0).tolist()
+        left = self._poses - 2
+        pieces = [(0.0, step.p, first, 1.0, end, last)]
+        while pieces:
+            x, p, before, y, q, after = pieces.pop()
+            hits = self._crossed(before + after, rates @ (np.abs(q - p) + path.recoil))
+            if not hits.any():
+                continue
+            if left == 0:
+                return np.flatnonzero(hits).tolist()
+            left -= 1
+            z = 0.5 * (x + y)
+            pose = path.at(z)
+            middle = self._look(pose)
+            if (middle < 0.0).any():
+                return np.flatnonzero(middle < 0.0).tolist()
+            pieces += [(z, pose, middle, y, q, after), (x, p, before, z, pose, middle)]
+        return []
 
     def slide(
         self, q: F64, target: F64, velocity: F64 | None, hits: Sequence[int] = ()
@@ -154,7 +192,7 @@ class CollisionModel:
         pairs = sorted({*self.sliding, *hits})
         if not pairs:
             return target, velocity
-        slack = self.distances(q) - self._floor
+        slack = self.distances(q) - self._floor  # also puts the scene at q
         mujoco.mj_comPos(self._scene.model, self._scene.data)
         delta = target - q
         active: list[tuple[F64, float]] = []

@@ -73,7 +73,9 @@ class Devices:
         self.tau_max = np.array(tau_max)  # (n_joints,)
         self.measured: F64 = np.zeros(len(names))
         self.tau: F64 = np.zeros(self.n_joints)
-        self.force: dict[str, float] = {}  # N
+        self.force_max = {  # gripper -> N
+            name: min(grippers[name].spec.force_max, config.force_n) for name, config in rig.grippers.items()
+        }
         self.arm_states: dict[str, ArmState] = {}
         self.gripper_states: dict[str, GripperState] = {}
         self.freshness = Freshness(round(rig.guard.stale_state_ms * 1e6))
@@ -110,11 +112,11 @@ class Devices:
             if state is None:
                 continue
             at = self.layout.arms[name]
-            if len(state.q) != at.stop - at.start or not math.isfinite(state.q.sum() + state.tau.sum()):
+            if len(state.q) != at.stop - at.start or not math.isfinite(state.q.sum()):
                 self._limits.note("device")
                 continue
             self.measured[at] = state.q
-            self.tau[at] = state.tau
+            self.tau[at] = state.tau  # NaN (not reported) compares as not above any limit
             self.arm_states[name] = state
             self.freshness.note(name, min(state.t_ns, now_ns))
             if state.faults:

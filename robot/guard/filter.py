@@ -11,11 +11,22 @@ One code serves the guard (`n_envs` = 1) and batched training (`n_envs` = N): ar
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from ruckig import InputParameter, OutputParameter, Result, Ruckig, RuckigError, Synchronization
+from ruckig import (
+    ControlInterface,
+    InputParameter,
+    OutputParameter,
+    Result,
+    Ruckig,
+    RuckigError,
+    Synchronization,
+    Trajectory,
+)
 
 from ..errors import UsageError
 from ..types import F64
@@ -24,6 +35,7 @@ from .stop import stop_extent, stop_profile, stop_state
 SLACK = 1e-9  # rounding allowed in the checks, in the joint's unit
 REST = 1e-14  # rad or m: a state that stops within this way is at rest
 LAG = 1e-4  # rad or m: a command this close to what was asked counts as not limited
+PURSUIT = 0.99  # of the velocity limit: the most a goal may move at, so that it can be caught up with
 _OK = (Result.Working, Result.Finished)
 
 Bools = NDArray[np.bool_]
@@ -38,6 +50,19 @@ class Step:
     a: F64
     travel: F64  # upper bound of the way each joint still goes when it stops from here
     fallback: bool = False  # the generator failed on a joint, which takes its stop trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class StopPath:
+    """Positions on the way to rest; valid until the next path is asked for."""
+
+    recoil: F64  # (N * n,) at most this much way more than between two poses: joints that first move back
+    duration_s: float
+    position: Callable[[float], F64]  # of the time, s
+
+    def at(self, share: float) -> F64:
+        """Position (N * n,) after about this share of the way, 0..1 (braking at a constant rate)."""
+        return self.position(self.duration_s * (1.0 - math.sqrt(1.0 - share)))
 
 
 class LimitFilter:
@@ -82,6 +107,9 @@ class LimitFilter:
         self._speed = 1.0
         self._ruckig = Ruckig(size, dt_s)
         self._input, self._output = _generator(size, self._v_max, self._a_max, self._j_max)
+        self._stop_input, _ = _generator(size, self._v_max, self._a_max, self._j_max)
+        self._stop_input.control_interface = ControlInterface.Velocity
+        self._trajectory = Trajectory(size)
         self._single: tuple[Ruckig, InputParameter, OutputParameter] | None = None
 
     @property
@@ -115,7 +143,6 @@ class LimitFilter:
         goal = np.minimum(np.maximum(target, self.lo), self.hi)
         if speed != self._speed:
             self._speed = speed
-            given.max_velocity = (self._v_max * speed).tolist()
         if velocity is None:
             pace = np.zeros(goal.size)
         else:
@@ -123,19 +150,14 @@ class LimitFilter:
             knee, twice_a = self._knee, 2.0 * self._a_max
             top = np.sqrt(knee * knee + twice_a * (self.hi - goal)) - knee
             low = np.sqrt(knee * knee + twice_a * (goal - self.lo)) - knee
-            cap = self._v_max * (speed * (1.0 - 1e-9))
+            cap = self._v_max * (speed * PURSUIT)
             pace = np.minimum(np.maximum(velocity, -np.minimum(low, cap)), np.minimum(top, cap))
-        given.current_position = self.p.tolist()
-        given.current_velocity = self.v.tolist()
         given.current_acceleration = self.a.tolist()
-        given.target_position = goal.tolist()
-        given.target_velocity = pace.tolist()
         step, failed = self._advance(goal, pace)
         wrong = self._not_viable(step)
         if wrong:
             # A moving target can lead past the end of the range; to rest inside it, the way cannot.
             pace[wrong] = 0.0
-            given.target_velocity = pace.tolist()
             step, failed = self._advance(goal, pace)
             wrong = self._not_viable(step)
         stopping = sorted({*wrong, *failed})
@@ -173,50 +195,79 @@ class LimitFilter:
 
     def acting(self, step: Step, target: F64) -> list[str]:
         """Names of the joint limits that make `step` differ from the raw `target` (flat)."""
-        late = np.abs(step.p - target) > LAG
-        if not late.any():
+        late = np.flatnonzero(np.abs(step.p - target) > LAG).tolist()
+        if not late:
             return []
-        names = ["position"] if ((target < self.lo - SLACK) | (target > self.hi + SLACK)).any() else []
-        v_max = self._v_max * self._speed
-        if (late & (np.abs(step.v) >= 0.999 * v_max)).any():
-            names.append("velocity")
-        if (late & (np.abs(step.a) >= 0.999 * self._a_max)).any():
-            names.append("acceleration")
-        if (late & (np.abs(step.a - self.a) >= 0.999 * self.dt_s * self._j_max)).any():
-            names.append("jerk")
+        names: set[str] = set()
+        near = 0.999 * self.dt_s
+        for k in late:
+            if not self.lo[k] - SLACK <= target[k] <= self.hi[k] + SLACK:
+                names.add("position")
+            if abs(step.v[k]) >= 0.999 * self._speed * self._v_max[k]:
+                names.add("velocity")
+            if abs(step.a[k]) >= 0.999 * self._a_max[k]:
+                names.add("acceleration")
+            if abs(step.a[k] - self.a[k]) >= near * self._j_max[k]:
+                names.add("jerk")
         if step.fallback:
-            names.append("filter")
-        return names or ["jerk"]  # a phase of the profile that began or ended inside the period
+            names.add("filter")
+        return sorted(names) or ["jerk"]  # a phase of the profile that began or ended inside the period
 
-    def stop_path(self, step: Step, poses: int) -> tuple[F64, F64]:
-        """`poses` positions from `step` to rest (poses, N * n), first `step.p`, last the end pose, and the
-        extra way (N * n,) of joints that first still move back; poses are about equally far apart."""
-        size = self.p.size
+    def stop_path(self, step: Step) -> StopPath:
+        """The stop trajectory from `step`, to be sampled."""
+        given, trajectory = self._stop_input, self._trajectory
+        given.current_position = step.p.tolist()
+        given.current_velocity = step.v.tolist()
+        given.current_acceleration = step.a.tolist()
+        recoil = np.zeros(self.p.size)
+        rest = step.v + step.a * np.abs(step.a) * self._inv_2j  # velocity if a went to zero at once
+        for k in np.flatnonzero(step.v * rest < 0.0).tolist():
+            p, v, a = float(step.p[k]), float(step.v[k]), float(step.a[k])
+            a_max, j_max = float(self._a_max[k]), float(self._j_max[k])
+            low, high = stop_extent(p, v, a, j_max, stop_profile(v, a, a_max, j_max))
+            recoil[k] = 2.0 * (high - low)
+        if _calculate(self._ruckig, given, trajectory):
+            return StopPath(recoil, trajectory.duration, lambda t: np.array(trajectory.at_time(t)[0]))
         profiles = [
             stop_profile(float(step.v[k]), float(step.a[k]), float(self._a_max[k]), float(self._j_max[k]))
-            for k in range(size)
+            for k in range(self.p.size)
         ]
-        total = max(t1 + t2 + t3 for t1, t2, t3, _ in profiles)
-        path = np.empty((poses, size))
-        path[0] = step.p
-        extra = np.zeros(size)
-        for k, profile in enumerate(profiles):
-            p, v, a, j = float(step.p[k]), float(step.v[k]), float(step.a[k]), float(self._j_max[k])
-            for i in range(1, poses):
-                # Braking at a constant rate covers equal ways at these times.
-                t = total * (1.0 - (1.0 - i / (poses - 1)) ** 0.5)
-                path[i, k] = stop_state(p, v, a, j_max=j, profile=profile, t=t)[0]
-            if v * profile[3] < 0.0:
-                low, high = stop_extent(p, v, a, j, profile)
-                extra[k] = 2.0 * (high - low - abs(path[-1, k] - p))
-        return path, extra
+
+        def sample(t: float) -> F64:
+            return np.array(
+                [
+                    stop_state(
+                        float(step.p[k]),
+                        float(step.v[k]),
+                        float(step.a[k]),
+                        j_max=float(self._j_max[k]),
+                        profile=profile,
+                        t=t,
+                    )[0]
+                    for k, profile in enumerate(profiles)
+                ]
+            )
+
+        return StopPath(recoil, max(sum(profile[:3]) for profile in profiles), sample)
 
     def _advance(self, goal: F64, pace: F64) -> tuple[Step, list[int]]:
-        """One generator call; returns the step and the joints on which it failed."""
-        out = self._output
-        if _update(self._ruckig, self._input, out):
+        """One generator call; returns the step and the joints on which it failed.
+
+        Seen from the goal, which moves at `pace`, the joint has to come to rest at zero: solved like this,
+        the way meets the goal where it will be, without a lag; the velocity limits shift by `pace`.
+        """
+        out, given = self._output, self._input
+        cap = self._v_max * self._speed
+        given.max_velocity = (cap - pace).tolist()
+        given.min_velocity = (-cap - pace).tolist()
+        given.current_position = (self.p - goal + pace * self.dt_s).tolist()
+        given.current_velocity = (self.v - pace).tolist()
+        if _update(self._ruckig, given, out):
             step = Step(
-                np.array(out.new_position), np.array(out.new_velocity), np.array(out.new_acceleration), pace
+                np.array(out.new_position) + goal,
+                np.array(out.new_velocity) + pace,
+                np.array(out.new_acceleration),
+                pace,
             )
             return step, []
         return self._advance_singly(goal, pace)
@@ -230,13 +281,15 @@ class LimitFilter:
         step = Step(self.p.copy(), self.v.copy(), self.a.copy(), pace)
         failed = []
         for k in range(self.p.size):
-            given.max_velocity = [float(self._v_max[k]) * self._speed]
+            to, at = float(goal[k]), float(pace[k])
+            cap = float(self._v_max[k]) * self._speed
+            given.max_velocity, given.min_velocity = [cap - at], [-cap - at]
             given.max_acceleration, given.max_jerk = [float(self._a_max[k])], [float(self._j_max[k])]
-            given.current_position, given.current_velocity = [float(self.p[k])], [float(self.v[k])]
+            given.current_position = [float(self.p[k]) - to + at * self.dt_s]
+            given.current_velocity = [float(self.v[k]) - at]
             given.current_acceleration = [float(self.a[k])]
-            given.target_position, given.target_velocity = [float(goal[k])], [float(pace[k])]
             if _update(ruckig, given, out):
-                step.p[k], step.v[k] = out.new_position[0], out.new_velocity[0]
+                step.p[k], step.v[k] = out.new_position[0] + to, out.new_velocity[0] + at
                 step.a[k] = out.new_acceleration[0]
             else:
                 failed.append(k)
@@ -277,12 +330,20 @@ def _generator(size: int, v: F64, a: F64, j: F64) -> tuple[InputParameter, Outpu
     given = InputParameter(size)
     given.synchronization = Synchronization.No
     given.max_velocity, given.max_acceleration, given.max_jerk = v.tolist(), a.tolist(), j.tolist()
-    given.target_acceleration = [0.0] * size
+    given.target_position = given.target_velocity = given.target_acceleration = [0.0] * size
     return given, OutputParameter(size)
 
 
 def _update(ruckig: Ruckig, given: InputParameter, out: OutputParameter) -> bool:
+    ruckig.reset()  # never go on along an old trajectory: the result depends on the input alone
     try:
         return ruckig.update(given, out) in _OK
+    except RuckigError:
+        return False
+
+
+def _calculate(ruckig: Ruckig, given: InputParameter, trajectory: Trajectory) -> bool:
+    try:
+        return ruckig.calculate(given, trajectory) in _OK
     except RuckigError:
         return False

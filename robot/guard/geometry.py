@@ -61,42 +61,43 @@ class GuardScene:
         self.data: Any = mujoco.MjData(m)
         self._qpos: Ids = np.array([m.joint(n).qposadr[0] for n, _ in self._joints], dtype=np.intp)
         self._flat: Ids = np.array([flat for _, flat in self._joints], dtype=np.intp)
-        self._jaw_at = np.full(len(self._jaw_joints), np.nan)  # width for which qpos holds the angle
-        self._jaws = [(flat, int(m.joint(n).qposadr[0]), d) for n, flat, d in self._jaw_joints]
+        self._jaws = [(flat, int(m.joint(n).qposadr[0]), _JawTable(d)) for n, flat, d in self._jaw_joints]
         self.joint_of: Ids = np.full(self.size, -1, dtype=np.intp)  # flat index -> joint id, -1 = none
         for name, flat, *_ in (*self._joints, *self._jaw_joints):
             self.joint_of[flat] = m.joint(name).id
         capsule = (m.geom_group == GROUP) & (m.body_weldid[m.geom_bodyid] != 0)
         self.moving: Ids = np.flatnonzero(capsule)  # geoms that some joint moves
         sphere = m.geom_type[self.moving] == int(mujoco.mjtGeom.mjGEOM_SPHERE)
+        # Views of MuJoCo's own memory, made once: they cost more than what is computed from them.
+        self._q, self._centre, self._axis = self.data.qpos, self.data.geom_xpos, self.data.geom_xmat[:, 2::3]
+        count = len(self.moving)
+        gapless = count and self.moving[-1] - self.moving[0] == count - 1
+        self._span = slice(self.moving[0], self.moving[-1] + 1) if gapless else self.moving
         self.half: F64 = np.where(sphere, 0.0, m.geom_size[self.moving, 1])[:, None]
         self.radius: F64 = m.geom_size[self.moving, 0][:, None].copy()
         self.names = [m.geom(g).name or f"geom {g}" for g in range(m.ngeom)]
 
     def place(self, q: F64) -> None:
         """Move every capsule to joint positions `q` (M,)."""
-        qpos = self.data.qpos
+        qpos = self._q
         qpos[self._qpos] = q[self._flat]
-        for k, (flat, address, description) in enumerate(self._jaws):
-            if q[flat] != self._jaw_at[k]:
-                self._jaw_at[k] = q[flat]
-                qpos[address] = description.width_to_angle(float(q[flat]))
+        for flat, address, jaw in self._jaws:
+            qpos[address] = jaw.angle(float(q[flat]))
         mujoco.mj_kinematics(self.model, self.data)
 
     def boxes(self) -> tuple[F64, F64]:
         """Lowest and highest corner of every moving capsule in W, (G, 3) m each."""
-        centre = self.data.geom_xpos[self.moving]
-        reach = np.abs(self.data.geom_xmat[self.moving, 2::3]) * self.half + self.radius
+        centre = self._centre[self._span]
+        reach = np.abs(self._axis[self._span]) * self.half + self.radius
         return centre - reach, centre + reach
 
     def jaw_scale(self, q: F64) -> F64:
         """d(joint coordinate) / d(flat coordinate), (M,): 1, or rad/m for a jaw."""
         scale = np.ones(self.size)
         scale[self.joint_of < 0] = 0.0
-        for flat, _, description in self._jaws:
+        for flat, _, jaw in self._jaws:
             w = float(q[flat])
-            turned = description.width_to_angle(w + 1e-4) - description.width_to_angle(w - 1e-4)
-            scale[flat] = turned / 2e-4
+            scale[flat] = (jaw.angle(w + 1e-4) - jaw.angle(w - 1e-4)) / 2e-4
         return scale
 
     def towards(self, k: int, side: int, sign: float, q: F64) -> F64:
@@ -124,6 +125,24 @@ class GuardScene:
         known = self.joint_of >= 0
         out[:, known] = jac[:, self.model.jnt_dofadr[self.joint_of[known]]]
         return out
+
+
+class _JawTable:
+    """A jaw's angle by its width, interpolated between values of the description (< 1e-5 rad off)."""
+
+    POINTS = 512
+
+    def __init__(self, description: ArmModel) -> None:
+        top = float(description.gripper_width_max_m)
+        self._per_m = self.POINTS / top
+        widths = [top * k / self.POINTS for k in range(self.POINTS + 1)]
+        self._angles = [float(description.width_to_angle(w)) for w in widths]
+
+    def angle(self, width_m: float) -> float:
+        x = width_m * self._per_m
+        k = min(max(int(x), 0), self.POINTS - 1)
+        low = self._angles[k]
+        return low + (self._angles[k + 1] - low) * (x - k)
 
 
 def _spec(rig: Rig, descriptions: Mapping[str, ArmModel], obstacles: Sequence[Box]) -> Any:

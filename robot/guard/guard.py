@@ -19,25 +19,22 @@ import numpy as np
 
 from ..errors import GuardFault
 from ..interfaces import Arm, Clock, Gripper
-from ..models import load_model
 from ..rig import Box, Rig
 from ..types import F64, ActionChunk, Applied, ArmState, GripperState, frozen
 from .blackbox import BlackBox
 from .collision import CollisionModel
 from .commands import Plan, fault_of, standing
 from .devices import Devices
-from .filter import LimitFilter, Step
-from .grip import GripForce
 from .limits import MALFORMED, LimitCounter
-from .monitor import SUSTAINED_NS, Freshness, Heartbeat, Sustained, Thermometer, beyond
-from .park import ARRIVED_RAD, PARKED_RAD, park_plan
+from .mover import Mover
+from .park import Parking, named_poses, with_openings
 from .protections import BLACKBOX_S, STALL_PERIODS, Protection, protections
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
 MODES = ("run", "hold", "park", "fault", "estop")  # in the black box: the index
 LATCHED = ("fault", "estop")
-TEMPERATURE_EVERY = 20  # ticks; a winding does not heat faster
 
 
 class Guard:
@@ -70,34 +67,11 @@ class Guard:
         self._parked = False
         self._devices = devices = Devices(rig, arms, grippers, self.limits)
         self._layout = layout = devices.layout
-        dt_s = 1.0 / g.rate_hz
-        self._filter = LimitFilter(
-            q_min=layout.low,
-            q_max=layout.high,
-            dq_max=devices.v_max,
-            ddq_max=devices.a_max,
-            dddq_max=devices.j_max,
-            dt_s=dt_s,
-        )
-        self._rest, self._vias = self._named_poses()
-        self._collision = CollisionModel(
-            rig,
-            layout,
-            [np.where(np.arange(layout.size) < devices.n_joints, self._rest, w) for w in self._widths()],
-            obstacles,
-        )
-        self._cameras = Freshness(round(g.stale_camera_ms * 1e6))
-        self._heart = Heartbeat(round(g.heartbeat_ms * 1e6))
-        self._thermometer = Thermometer(g.temperature_derate_c, g.temperature_stop_c)
-        self._torque = Sustained(SUSTAINED_NS)
-        self._tracking = Sustained(round(g.tracking_error_ms * 1e6))
-        self._lag_max = np.full(devices.n_joints, g.tracking_error_rad)
-        self._grips = {
-            name: GripForce(
-                min(grippers[name].spec.force_max, rig.grippers[name].force_n), float(devices.v_max[k]), dt_s
-            )
-            for name, k in layout.grippers.items()
-        }
+        rest, via = named_poses(rig, layout)
+        self._collision = CollisionModel(rig, layout, with_openings(rest, layout), obstacles)
+        self._mover = Mover(rig, devices, self._collision, self.limits.note)
+        self._parking = Parking(rest, [via], devices.v_max, devices.n_joints, self._collision)
+        self._watch = Watch(rig, devices)
         labels = [f"{what} {name}" for what in ("asked", "sent", "measured") for name in devices.names]
         labels += [f"tau {name}" for name in devices.names[: devices.n_joints]]
         self.blackbox = BlackBox(
@@ -108,9 +82,6 @@ class Guard:
         self._asked: F64 = np.zeros(layout.size)
         self._source = ""
         self._last_ns: int | None = None
-        self._ticks = 0
-        self._speed = 1.0
-        self._overloaded = False
         self._bad_in_a_row = 0
 
     # ---------------------------------------------------------------- life
@@ -166,7 +137,7 @@ class Guard:
         """
         if self.mode not in LATCHED:
             return
-        if not self._filter.at_rest:
+        if not self._mover.at_rest:
             raise GuardFault(f"guard: still stopping after '{self.reason}'; re-arm when the arm is at rest")
         self._anchor()
         self._set_mode("hold", "re-armed")
@@ -187,7 +158,7 @@ class Guard:
         if reason is not None:
             self.limits.add([f"rejected_{reason}"])
             return False
-        before = self._plan if self.mode == "run" and self._plan else standing(self._filter.p, now)
+        before = self._plan if self.mode == "run" and self._plan else standing(self._mover.p, now)
         expiry_ns = round(self.rig.guard.expiry_ms * 1e6)
         held = before.sample(now)[0]
         self._plan = before.followed_by(chunk, self._layout, now, expiry_ns, held)
@@ -221,15 +192,15 @@ class Guard:
 
     def heartbeat(self, t_ns: int) -> None:
         """The remote operator was alive at `t_ns`. The first call arms the dead-man."""
-        self._heart.beat(int(t_ns))
+        self._watch.heart.beat(min(int(t_ns), self._clock.now()))
 
     def disarm_heartbeat(self) -> None:
         """The remote operator has handed over: no more beats are expected."""
-        self._heart.disarm()
+        self._watch.heart.disarm()
 
     def note_frame(self, camera: str, t_ns: int) -> None:
         """The agent saw a frame of `camera` taken at `t_ns`. The first call starts the watch on it."""
-        self._cameras.note(camera, int(t_ns))
+        self._watch.note_frame(camera, min(int(t_ns), self._clock.now()))
 
     # ---------------------------------------------------------------- reports
 
@@ -245,7 +216,7 @@ class Guard:
 
     def collect(self) -> Applied:
         """What was asked and sent last, and which limits acted since the last call."""
-        asked, sent, layout = self._asked, self._filter.p, self._layout
+        asked, sent, layout = self._asked, self._mover.p, self._layout
         return Applied(
             t_ns=self._clock.now() if self._last_ns is None else self._last_ns,
             asked_q={name: frozen(asked[at]) for name, at in layout.arms.items()},
@@ -265,8 +236,8 @@ class Guard:
             pairs=self._collision.contacts,
             obstacles=len(self._obstacles),
             temperatures=self._devices.hottest() is not None,
-            cameras=self._cameras.watched,
-            heartbeat=self._heart.armed,
+            cameras=self._watch.cameras,
+            heartbeat=self._watch.heart.armed,
             blackbox=str(self._blackbox_path or "in memory"),
         )
 
@@ -281,129 +252,63 @@ class Guard:
         if 2 * since < self.period_ns:
             return  # a second tick in one period would double every velocity
         self._last_ns = now
-        self._ticks += 1
         fault = self._devices.read(now)
         if fault is not None and self.mode not in (*LATCHED, "park"):
             self.limits.note("device")
             self._set_mode("fault", fault)
         if since > STALL_PERIODS * self.period_ns:
-            # The arm has long reached its last goal, or has been moved: no catching up.
-            self.limits.note("stall")
-            self._reanchor()
-        blocked = self._watch(now)
-        step = self._next(now, blocked)
-        if step is not None:
-            self._filter.commit(step)
-            self._collision.committed(step.p)
-        self._devices.send(self._filter.p)
+            self._recover_from_stall(now)
+        self._react(now)
+        self._follow(now)
+        self._devices.send(self._mover.p)
         self._record(now, since)
 
-    def _next(self, now: int, blocked: bool) -> Step | None:
-        """The state to command next; None = stay."""
-        fltr = self._filter
+    def _follow(self, now: int) -> None:
+        """Move on by one step, as the mode says."""
+        mover, watch = self._mover, self._watch
         if self.mode == "run" and self._plan is not None:
             if now < self._plan.expires_ns:
                 target, velocity = self._plan.sample(now)
                 self._source, self._asked = self._plan.source, target
-                return self._move(target, velocity, self._speed)
+                mover.move(target, velocity, watch.speed)
+                return
             self.limits.note("expired")
             self._set_mode("hold", "chunk expired")
-        speed = min(self._speed, self.rig.guard.park_speed)
-        if not blocked and speed > 0.0:
-            if self.mode == "park":
-                return self._park(now, speed)
-            if self._toward is not None:
-                return self._move(self._toward, None, speed)
-        return None if fltr.at_rest else fltr.stop()
+        speed = min(watch.park_speed, self.rig.guard.park_speed)
+        if watch.blind:
+            mover.stop()
+        elif self.mode == "park":
+            self._park_on(now, speed)
+        elif self._toward is not None:
+            mover.move(self._toward, None, speed, counted=False)
+        else:
+            mover.stop()
 
-    def _park(self, now: int, speed: float) -> Step | None:
-        fltr, joints = self._filter, self._devices.n_joints
+    def _park_on(self, now: int, speed: float) -> None:
         if self._plan is None:
-            if not fltr.at_rest:
-                return fltr.stop()
-            rest = np.concatenate([self._rest[:joints], fltr.p[joints:]])  # grippers keep their grip
-            vias = [np.concatenate([via[:joints], fltr.p[joints:]]) for via in self._vias]
-            # Slower than the filter may go, so that it can keep up with the plan.
-            pace = self._devices.v_max * (0.8 * speed)
-            self._plan = park_plan(fltr.p, rest, vias, pace=pace, collision=self._collision, now_ns=now)
+            if not self._mover.at_rest:  # a straight line needs a start
+                self._mover.stop()
+                return
+            self._plan = self._parking.plan(self._mover.p, speed, now)
         target, velocity = self._plan.sample(now)
-        if now >= self._plan.end_ns and fltr.at_rest:
-            measured = np.abs(self._devices.measured - self._rest)[:joints].max(initial=0.0)
-            commanded = np.abs(fltr.p - self._rest)[:joints].max(initial=0.0)
-            self._parked = bool(measured < PARKED_RAD and commanded < ARRIVED_RAD)
         self._asked = target
-        return self._move(target, velocity, speed)
+        self._mover.move(target, velocity, speed, counted=False)
+        if now >= self._plan.end_ns and self._mover.at_rest:
+            self._parked = self._parking.arrived(self._mover.p, self._devices.measured)
 
-    def _move(self, target: F64, velocity: F64 | None, speed: float) -> Step | None:
-        """Filter and look ahead; None when the arm already rests where it should."""
-        fltr, collision, note = self._filter, self._collision, self.limits.note
-        wanted = target
-        for name, k in self._layout.grippers.items():
-            width = self._grips[name].limited(float(target[k]))
-            if width != target[k]:
-                wanted = wanted.copy()
-                wanted[k] = width
-                note("gripper_force")
-        if fltr.at_rest and (velocity is None or not velocity.any()) and (wanted == fltr.p).all():
-            return None
-        aim, pace = collision.slide(fltr.p, wanted, velocity)
-        step = fltr.propose(aim, pace, speed)
-        hits = collision.blocked(fltr, step)
-        for name in collision.names([*collision.sliding, *hits]):
-            note(name)
-        if hits:
-            aim, pace = collision.slide(fltr.p, wanted, velocity, hits)
-            step = fltr.propose(aim, pace, speed)
-            if collision.blocked(fltr, step):
-                step = fltr.stop()  # along the last committed stop, which is known to be clear
-        if self.mode == "run":
-            for name in fltr.acting(step, aim if hits or collision.sliding else wanted):
-                note(name)
-        return step
-
-    def _watch(self, now: int) -> bool:
-        """What is not as it should be turns into a mode and is counted; True = stand still even in park."""
-        devices, note = self._devices, self.limits.note
-        running = self.mode == "run"
-        blocked = False
-        if (name := devices.freshness.stale(now)) is not None:
-            note("stale_state")
-            blocked = True
-            if running:
-                self._set_mode("hold", f"{name}: its state is stale")
-        if running and (name := self._cameras.stale(now)) is not None:
-            note("stale_camera")
-            self._set_mode("hold", f"{name}: its frame is stale")
-        if running and self._heart.lost(now):
-            note("heartbeat")
-            self._set_mode("hold", "the operator's heartbeat is lost")
-        if self._ticks % TEMPERATURE_EVERY == 1:
-            hottest = devices.hottest()
-            self._speed = 1.0 if hottest is None else self._thermometer.speed(hottest)
-        if self._speed < 1.0 and self.mode in ("run", "park"):
-            note("temperature")
-            if self._speed == 0.0 and self.mode == "run":
-                self._set_mode("hold", "a servo is too hot")
-        for name, state in devices.gripper_states.items():
-            k = self._layout.grippers[name]
-            self._grips[name].update(state.force_n, float(self._filter.p[k]), state.width_m)
-        self._overloaded = beyond(devices.tau, devices.tau_max)
-        if self._torque.update(now, self._overloaded):
-            note("torque")
-            self._torque.reset()
-            if self.mode == "run":
-                self._set_mode("hold", "torque above its limit")
-            if self.mode != "park":
-                self._toward = self._yield_pose()
-        lag = devices.measured[: devices.n_joints] - self._filter.p[: devices.n_joints]
-        if self._tracking.update(now, beyond(lag, self._lag_max)):
-            note("tracking")
-            self._tracking.reset()
-            if self.mode not in LATCHED:
-                worst = int(np.argmax(np.abs(lag)))
-                self._set_mode("fault", f"{devices.names[worst]} is {lag[worst]:+.2f} rad off its command")
-            self._toward = self._yield_pose()
-        return blocked
+    def _react(self, now: int) -> None:
+        """What the watch finds is counted, and turns into a mode."""
+        for name, state in self._devices.gripper_states.items():
+            self._mover.feel(name, state.force_n, state.width_m)
+        for finding in self._watch.check(now, self._mover.p, self.mode == "run"):
+            self.limits.note(finding.limit)
+            if finding.effect == "fault" and self.mode not in LATCHED:
+                self._set_mode("fault", finding.reason)
+            elif finding.effect == "hold" and (self.mode == "run" or finding.yields and self.mode == "park"):
+                self._set_mode("hold", finding.reason)
+            if finding.yields and self.mode != "estop":
+                joints = self._devices.n_joints  # grippers keep their grip
+                self._toward = np.concatenate([self._devices.measured[:joints], self._mover.p[joints:]])
 
     def _unfit(self, now: int) -> str | None:
         """Why no chunk may run now (one of `REJECT_REASONS`)."""
@@ -411,15 +316,7 @@ class Guard:
             return "park"
         if self.mode in (*LATCHED, "park"):
             return self.mode
-        if self._devices.freshness.stale(now) is not None:
-            return "stale_state"
-        if self._cameras.stale(now) is not None:
-            return "stale_camera"
-        if self._heart.lost(now):
-            return "heartbeat"
-        if self._speed == 0.0:
-            return "temperature"
-        return "torque" if self._overloaded and self._toward is not None else None
+        return self._watch.unfit(now, self._toward is not None)
 
     def _set_mode(self, mode: str, reason: str) -> None:
         if mode in LATCHED:
@@ -432,43 +329,26 @@ class Guard:
         """Fresh readings become the commanded state; raises what a device raises."""
         now = self._clock.now()
         self._devices.read_all(now)
-        for monitor in (self._torque, self._tracking, *self._grips.values()):
-            monitor.reset()
+        self._watch.reset()
         self._bad_in_a_row = 0
-        self._speed = 1.0
-        self._reanchor()
-        self._asked = self._filter.p
-        self._devices.send(self._filter.p)
+        self._mover.anchor(self._devices.measured)
+        self._asked = self._mover.p
+        self._devices.send(self._mover.p)
 
-    def _reanchor(self) -> None:
-        self._filter.reset(self._devices.measured)
-        self._collision.anchor(self._filter.p)
-
-    def _yield_pose(self) -> F64:
-        """The measured pose, so that the motors stop pushing; grippers keep their grip."""
-        joints = self._devices.n_joints
-        return np.concatenate([self._devices.measured[:joints], self._filter.p[joints:]])
-
-    def _widths(self) -> F64:
-        """Openings at which the rest pose counts as safe, (5, M): only gripper entries matter."""
-        share = np.linspace(0.0, 1.0, 5)[:, None]
-        return self._layout.low + share * (self._layout.high - self._layout.low)
-
-    def _named_poses(self) -> tuple[F64, list[F64]]:
-        """The rest pose of all arms and raised poses to pass through, (M,) each."""
-        rest, via = np.zeros(self._layout.size), np.zeros(self._layout.size)
-        for name, at in self._layout.arms.items():
-            description = load_model(self.rig.arms[name].model)
-            rest[at], via[at] = description.rest_q_rad, description.home_q_rad
-        low, high = self._layout.low, self._layout.high
-        return np.clip(rest, low, high), [np.clip(via, low, high)]
+    def _recover_from_stall(self, now: int) -> None:
+        """The arm has long reached its last goal, or was moved: no catching up, go on from where it is."""
+        self.limits.note("stall")
+        stale = self._devices.freshness.stale(now) is not None
+        self._mover.anchor(self._mover.p if stale else self._devices.measured)
+        if self.mode == "park":
+            self._plan = None  # a new way from here
 
     def _record(self, now: int, since: int) -> None:
         size, row = self._layout.size, self.blackbox.begin()
         row[0], row[1], row[2] = now, since, MODES.index(self.mode)
         row[3] = self.limits.end_tick()
         row[4 : 4 + size] = self._asked
-        row[4 + size : 4 + 2 * size] = self._filter.p
+        row[4 + size : 4 + 2 * size] = self._mover.p
         row[4 + 2 * size : 4 + 3 * size] = self._devices.measured
         row[4 + 3 * size :] = self._devices.tau
         self.blackbox.end()

@@ -69,11 +69,11 @@ class LimitCounter:
     def __init__(self) -> None:
         self.total: dict[str, int] = {}
         self._recent: dict[str, int] = {}
-        self._mask = 0
+        self._now: set[str] = set()
 
     def note(self, name: str) -> None:
         """Limit `name` acted in this tick; twice in one tick counts once."""
-        self._mask |= LIMIT_BIT[name]
+        self._now.add(name)
 
     def add(self, names: Iterable[str]) -> None:
         """Count `names` once each at once, outside of any tick."""
@@ -83,10 +83,11 @@ class LimitCounter:
 
     def end_tick(self) -> int:
         """Close the tick and return its bit mask."""
-        mask, self._mask = self._mask, 0
-        if mask:
-            self.add(mask_names(mask))
-        return mask
+        if not self._now:
+            return 0
+        names, self._now = self._now, set()
+        self.add(names)
+        return sum(LIMIT_BIT[name] for name in names)
 
     def take(self) -> dict[str, int]:
         """Counts since the last call."""

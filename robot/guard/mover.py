@@ -1,0 +1,109 @@
+"""One step of all joints towards a target: grip force, sliding, joint limits, look-ahead, or else a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..rig import Rig
+from ..types import F64
+from .collision import CollisionModel
+from .devices import Devices
+from .filter import LimitFilter, Step
+from .grip import GripForce
+
+
+class Mover:
+    """Keeps the commanded state of all joints, and is the only one that changes it.
+
+    `note(limit)` is called for every limit that acts.
+    """
+
+    def __init__(
+        self, rig: Rig, devices: Devices, collision: CollisionModel, note: Callable[[str], None]
+    ) -> None:
+        dt_s = 1.0 / rig.guard.rate_hz
+        layout = self._layout = devices.layout
+        self.filter = LimitFilter(
+            q_min=layout.low,
+            q_max=layout.high,
+            dq_max=devices.v_max,
+            ddq_max=devices.a_max,
+            dddq_max=devices.j_max,
+            dt_s=dt_s,
+        )
+        self._collision = collision
+        self._note = note
+        self._grips = {
+            name: GripForce(devices.force_max[name], float(devices.v_max[k]), dt_s)
+            for name, k in layout.grippers.items()
+        }
+
+    @property
+    def p(self) -> F64:
+        """The position commanded last, (M,); treat as read-only."""
+        return self.filter.p
+
+    @property
+    def at_rest(self) -> bool:
+        return self.filter.at_rest
+
+    def anchor(self, pose: F64) -> None:
+        """Start anew from `pose` (M,), at rest."""
+        self.filter.reset(pose)
+        self._collision.anchor(self.filter.p)
+        for grip in self._grips.values():
+            grip.reset()
+
+    def feel(self, gripper: str, force_n: float, measured_m: float) -> None:
+        """A gripper's measured force and width."""
+        sent = float(self.filter.p[self._layout.grippers[gripper]])
+        self._grips[gripper].update(force_n, sent, measured_m)
+
+    def stop(self) -> None:
+        """One step of the time-optimal stop; nothing when at rest."""
+        if not self.filter.at_rest:
+            self._commit(self.filter.stop())
+
+    def move(self, target: F64, velocity: F64 | None, speed: float, counted: bool = True) -> None:
+        """One step towards `target` (M,) moving at `velocity`; with `counted`, joint limits are noted."""
+        fltr, collision, note = self.filter, self._collision, self._note
+        wanted = target
+        for name, k in self._layout.grippers.items():
+            width = self._grips[name].limited(float(target[k]))
+            if width != target[k]:
+                wanted = wanted.copy()
+                wanted[k] = width
+                note("gripper_force")
+        if fltr.at_rest and (velocity is None or not velocity.any()) and (wanted == fltr.p).all():
+            return
+        aim, pace = collision.slide(fltr.p, wanted, velocity)
+        step = fltr.propose(aim, pace, speed)
+        hits = collision.blocked(fltr, step)
+        if hits or collision.sliding:
+            for name in collision.names([*collision.sliding, *hits]):
+                note(name)
+        if hits:
+            aim, pace = collision.slide(fltr.p, wanted, velocity, hits)
+            step = fltr.propose(aim, pace, speed)
+            hits = collision.blocked(fltr, step)
+            if hits:
+                step = self._stop_involved(step, hits)
+        if counted:
+            for name in fltr.acting(step, wanted if aim is wanted else aim):
+                note(name)
+        self._commit(step)
+
+    def _stop_involved(self, step: Step, hits: list[int]) -> Step:
+        """Stop the arms that `hits` belong to, or all of them, along stops that are known to be clear."""
+        involved = self._collision.involved(hits)
+        if not involved.all():
+            step = self.filter.stop(step, np.flatnonzero(involved).tolist())
+            if not self._collision.blocked(self.filter, step):
+                return step
+        return self.filter.stop()
+
+    def _commit(self, step: Step) -> None:
+        self.filter.commit(step)
+        self._collision.committed(step.p)
