@@ -47,16 +47,15 @@ def dynamics_params(scene: Scene) -> tuple[Param, ...]:
     def grip_friction(fields: Fields, scale: float) -> None:
         fields["geom_friction"][geoms, 0] *= scale
 
-    def contact_time(fields: Fields, value_s: float) -> None:
-        fields["geom_solref"][touching, 0] = value_s
+    def contact_time(fields: Fields, scale: float) -> None:
+        fields["geom_solref"][touching, 0] *= scale
 
-    def contact_damping(fields: Fields, value: float) -> None:
-        fields["geom_solref"][touching, 1] = value
+    def contact_damping(fields: Fields, scale: float) -> None:
+        fields["geom_solref"][touching, 1] *= scale
 
     def play_damping(fields: Fields, value: float) -> None:
         fields["dof_damping"][play_dofs] = value
 
-    softest = max(0.02, 2.5 * model.opt.timestep)
     params = [
         Param("dynamics.link_mass", "dynamics", Uniform(0.9, 1.1, n), "x nominal",
               "mass of each link; the inertia follows", link_mass),
@@ -72,9 +71,9 @@ def dynamics_params(scene: Scene) -> tuple[Param, ...]:
               table_friction),
         Param("dynamics.grip_friction", "dynamics", Uniform(0.8, 1.25), "x nominal",
               "sliding friction of the arm's surfaces", grip_friction),
-        Param("dynamics.contact_time", "dynamics", LogUniform(2.5 * model.opt.timestep, softest), "s",
+        Param("dynamics.contact_time", "dynamics", LogUniform(0.4, 1.25), "x nominal",
               "time constant of contacts of arm and table: smaller is harder", contact_time),
-        Param("dynamics.contact_damping", "dynamics", Uniform(0.8, 1.2), "1",
+        Param("dynamics.contact_damping", "dynamics", Uniform(0.8, 1.2), "x nominal",
               "damping ratio of contacts of arm and table", contact_damping),
     ]  # fmt: skip
     if play_dofs.size:

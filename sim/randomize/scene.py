@@ -127,7 +127,7 @@ def scene_params(scene: Scene) -> tuple[Param, ...]:
         Param("scene.ambient", "scene", Uniform(0.05, 0.3), "1", "light from everywhere", ambient),
         Param("scene.table_texture", "scene", Choice(PATTERN_NAMES), "", "pattern of the table",
               texture(table)),
-        Param("scene.table_repeat", "scene", Uniform(1.5, 6.0), "1", "repeats of the pattern a metre",
+        Param("scene.table_repeat", "scene", Uniform(1.5, 6.0), "1", "repeats of the pattern on the table",
               table_repeat),
         Param("scene.table_colour", "scene", Uniform(0.72, 1.0, 3), "1", "hue of the table", paint(table)),
         Param("scene.table_brightness", "scene", Uniform(0.3, 1.0), "1", "brightness of the table",

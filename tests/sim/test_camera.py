@@ -349,6 +349,28 @@ def test_motion_blurs_a_faithful_picture_and_stillness_does_not(scene: Scene, fa
     assert column - place(rolled)[1] == pytest.approx(1.5 * early_s * per_metre, rel=0.25)
 
 
+def test_the_front_camera_sees_the_cube_in_every_draw(scene: Scene, renderer: Renderer) -> None:
+    """At 96x96 a 25 mm cube in the workspace is at least 4 px wide, whatever is drawn."""
+    randomizer = standard(scene.rig, scene)
+    half = scene.model.geom("cube").size.copy()
+    scene.model.geom("cube").size[:] = 0.0125
+    address = int(scene.model.joint("cube").qposadr[0])
+    for seed in range(16):
+        draw = randomizer.draw(seed)
+        randomizer.apply(scene, draw)
+        for x, y in ((0.25, 0.05), (0.2, -0.15), (0.33, 0.0)):
+            pictures = []
+            for z in (0.0125, -1.0):
+                twin = make_twin(scene, draw)
+                twin.data.qpos[address : address + 3] = x, y, z
+                eye = TwinCamera("front", twin, renderer, size=SIZE)
+                eye.open()
+                pictures.append(eye.read().rgb.astype(int))
+            changed = np.abs(pictures[0] - pictures[1]).max(axis=2) > 25
+            assert changed.any(axis=0).sum() >= 4, (seed, x, y)
+    scene.model.geom("cube").size[:] = half
+
+
 # --- optics -------------------------------------------------------------------------------------------------
 
 GREY = np.full((480, 640, 3), 128, np.uint8)

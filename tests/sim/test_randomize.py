@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -454,3 +455,11 @@ def test_two_arms_have_a_value_for_each(rig: Rig) -> None:
         for joint in ("shoulder_pan", "gripper"):
             actuator = scene.model.actuator(f"{arm}/{joint}").id
             assert np.ravel(scene.model.actuator_delay)[actuator] == pytest.approx(delay)
+
+
+def test_the_documentation_lists_every_parameter(rig: Rig, scene: Scene) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "randomisation.md").read_text()
+    for name in standard(rig, scene).names:
+        first, _, rest = name.partition(".")
+        listed = f"camera.<name>.{rest.partition('.')[2]}" if first == "camera" else name
+        assert f"| `{listed}` |" in page, name
