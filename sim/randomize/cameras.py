@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from ...robot.rig import CameraConfig
-from .param import Choice, Distribution, Fields, Integer, LogUniform, Normal, Param, Uniform
+from .param import Apply, Choice, Distribution, Fields, Integer, LogUniform, Normal, Param, Uniform
 
 DEG = math.pi / 180
 # Stereo depth: sd = z^2 * disparity error / (focal * baseline); 0.05..0.12 px, 640 px, 50 mm (Intel D435).
@@ -43,9 +43,9 @@ def camera_params(name: str, camera_id: int, config: CameraConfig) -> tuple[Para
         fields["cam_fovy"][camera_id] = value_deg
 
     def param(
-        what: str, distribution: Distribution, unit: str, doc: str, apply: object | None = None
+        what: str, distribution: Distribution, unit: str, doc: str, apply: Apply | None = None
     ) -> Param:
-        return Param(f"camera.{name}.{what}", "camera", distribution, unit, doc, apply)  # type: ignore[arg-type]
+        return Param(f"camera.{name}.{what}", "camera", distribution, unit, doc, apply)
 
     latency_s = config.latency_ms * 1e-3
     params = [

@@ -40,6 +40,9 @@ class Fields(Protocol):
     def material(self, name: str) -> int: ...
 
 
+Apply: TypeAlias = Callable[[Fields, Any], None]  # writes a value into one simulation's model
+
+
 class Distribution(Protocol):
     """What a value is drawn from."""
 
@@ -195,7 +198,7 @@ class Param:
     distribution: Distribution
     unit: str
     doc: str
-    apply: Callable[[Fields, Any], None] | None = None
+    apply: Apply | None = None
     needs: tuple[str, ...] = ()  # parameters that are drawn and applied before this one
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from ..scene import DISTRACTORS, Scene
 from ..textures import PATTERNS
 from .dynamics import arm_bodies
-from .param import Choice, Fields, Integer, Param, Uniform
+from .param import Apply, Choice, Fields, Integer, Param, Uniform
 
 _RGB = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
 _SHAPES = {
@@ -39,7 +39,7 @@ def scene_params(scene: Scene) -> tuple[Param, ...]:
     materials = sorted({int(model.geom_matid[g]) for g in parts if model.geom_matid[g] >= 0})
     painted = np.array([m for m in materials if _light(model.mat_rgba[m])], dtype=np.intp)
 
-    def direction(light: int):  # noqa: ANN202
+    def direction(light: int) -> Apply:
         def apply(fields: Fields, angles: Sequence[float]) -> None:
             azimuth, tilt = angles
             away = math.sin(tilt)
@@ -49,13 +49,13 @@ def scene_params(scene: Scene) -> tuple[Param, ...]:
 
         return apply
 
-    def intensity(light: int):  # noqa: ANN202
+    def intensity(light: int) -> Apply:
         def apply(fields: Fields, scale: float) -> None:
             fields["light_diffuse"][light] *= scale
 
         return apply
 
-    def colour(light: int):  # noqa: ANN202
+    def colour(light: int) -> Apply:
         def apply(fields: Fields, rgb: Sequence[float]) -> None:
             fields["light_diffuse"][light] *= rgb
 
@@ -64,13 +64,13 @@ def scene_params(scene: Scene) -> tuple[Param, ...]:
     def ambient(fields: Fields, level: float) -> None:
         fields["light_ambient"][fill] = level
 
-    def texture(material: int):  # noqa: ANN202
+    def texture(material: int) -> Apply:
         def apply(fields: Fields, name: str) -> None:
             fields["mat_texid"][material, _RGB] = textures[name]
 
         return apply
 
-    def paint(material: int):  # noqa: ANN202
+    def paint(material: int) -> Apply:
         def apply(fields: Fields, rgb: Sequence[float]) -> None:
             fields["mat_rgba"][material, :3] = rgb
 
