@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from twinloop.data import DatasetSpec, DatasetWriter
@@ -14,11 +15,16 @@ FPS = 30
 
 def spec(**changes) -> DatasetSpec:
     """Two cameras, a vector of three and one of one, a scalar of each dtype."""
-    values = dict(
+    values: dict[str, Any] = dict(
         fps=FPS,
         robot_type="so101",
         vectors={"observation.state": STATE, "action": STATE, "load": ("watts",)},
-        scalars={"time.camera.front": "float64", "gain": "float32", "source": "int64", "next.success": "bool"},
+        scalars={
+            "time.camera.front": "float64",
+            "gain": "float32",
+            "source": "int64",
+            "next.success": "bool",
+        },
         cameras={"front": (96, 96), "wrist": (48, 64)},
         extra={"rig": "so101", "rig_hash": "abc", "units": "SI"},
     )
@@ -37,9 +43,9 @@ def row(k: int, episode: int = 0) -> dict:
     }
 
 
-def level(k: int) -> int:
+def level(k: int | np.integer) -> int:
     """Grey level of picture k; neighbours differ by far more than what coding costs."""
-    return 30 + (k * 37) % 190
+    return 30 + (int(k) * 37) % 190
 
 
 def picture(k: int, size: tuple[int, int]) -> np.ndarray:

@@ -1,17 +1,15 @@
 """Runs inside LeRobot's own environment (see benchmarks/peers/lerobot_env.sh): load, decode, batch, resume.
 
-    python lerobot_peer.py ROOT load               print what LeRobot sees, as one JSON line
-    python lerobot_peer.py ROOT resume EPISODES    append episodes with LeRobot's own writer
+python lerobot_peer.py ROOT load               print what LeRobot sees, as one JSON line
+python lerobot_peer.py ROOT resume EPISODES    append episodes with LeRobot's own writer
 """
 
 import json
 import sys
 
 import numpy as np
-import torch
-from lerobot.datasets import LeRobotDataset
-
-BACKENDS = ("pyav",)
+import torch  # pyright: ignore[reportMissingImports]
+from lerobot.datasets import LeRobotDataset  # pyright: ignore[reportMissingImports]
 
 
 def load(root: str) -> dict:
@@ -53,7 +51,7 @@ def resume(root: str, episodes: int) -> dict:
     skip = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
     for _ in range(episodes):
         for k in range(12):
-            frame = {"task": "what LeRobot does"}
+            frame: dict = {"task": "what LeRobot does"}
             for key, feature in dataset.features.items():
                 if key in skip:
                     continue

@@ -52,9 +52,17 @@ DAMAGES = {
         "s off frame_index / fps",
         (0, 2),
     ),
-    "wrong task": (lambda r: rewrite(r / DATA, task_index=np.zeros(9, int)), "task_index [0] does not fit", (0, 2)),
+    "wrong task": (
+        lambda r: rewrite(r / DATA, task_index=np.zeros(9, int)),
+        "task_index [0] does not fit",
+        (0, 2),
+    ),
     "video cut off": (lambda r: cut(r / VIDEO), f"{VIDEO}: 9 of 9 pictures are not there", (0, 2)),
-    "metadata gone": (lambda r: (r / EPISODE).unlink(), "episode 1 is whole, but meta/episodes does not", (0, 1, 2)),
+    "metadata gone": (
+        lambda r: (r / EPISODE).unlink(),
+        "episode 1 is whole, but meta/episodes does not",
+        (0, 1, 2),
+    ),
     "metadata cut": (lambda r: cut(r / EPISODE), f"{EPISODE}: cannot be read", (0, 1, 2)),
     "tasks gone": (lambda r: (r / "meta/tasks.parquet").unlink(), "tasks.parquet: no such file", (0, 1, 2)),
     "tasks cut": (lambda r: cut(r / "meta/tasks.parquet"), "tasks.parquet: cannot be read", (0, 1, 2)),
@@ -108,7 +116,9 @@ def test_damage_is_found_and_mended(ram_path, damage):
         assert dataset.episode(index).task == ("place" if episode % 2 else "pick")
     np.testing.assert_array_equal(dataset.column("index"), np.arange(dataset.num_frames))
     if "notes" not in damage:
-        assert [dataset.episode(i).info["seed"] for i in range(len(survivors))] == [100 + e for e in survivors]
+        assert [dataset.episode(i).info["seed"] for i in range(len(survivors))] == [
+            100 + e for e in survivors
+        ]
     if len(survivors) < 3:  # what is bad lies aside
         kept = {path.name for path in (root / ".twinloop/quarantine").rglob("*") if path.is_file()}
         assert {"file-000.mp4", "episodes.jsonl"} <= kept or {"file-001.mp4", "episodes.jsonl"} <= kept
@@ -121,16 +131,20 @@ def test_damage_is_found_and_mended(ram_path, damage):
     assert check(root).ok
 
 
+def mtimes(root: Path) -> dict[Path, int]:
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != "lock")
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
 def test_a_sound_dataset_has_no_findings_and_repair_leaves_it_alone(tmp_path):
     root = record(tmp_path / "d")
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    before = mtimes(root)
     report = check(root)
     assert report.findings == () and (report.episodes, report.frames) == (3, 36)
     assert report.lines()[-1].startswith(f"{root}: sound: 3 episodes, 36 frames")
     done = repair(root)
     assert done.actions == () and done.lines()[0] == "nothing to repair"
-    after = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
-    assert {p: t for p, t in after.items() if p.name != "lock"} == {p: t for p, t in before.items() if p.name != "lock"}
+    assert mtimes(root) == before
 
 
 def test_one_flipped_bit_is_found(tmp_path):
@@ -177,7 +191,7 @@ def test_leftovers_are_told_and_set_aside(tmp_path):
 
 
 def test_an_aborted_lerobot_session(tmp_path):
-    """Its parquet has no footer, its episode no metadata, and info.json counts it: see research on kill -9."""
+    """Killed with -9, LeRobot leaves parquet without a footer and an episode that only info.json knows."""
     root = record(tmp_path / "d", (5, 6))
     (root / "data/chunk-000/file-002.parquet").write_bytes(b"PAR1" + os.urandom(500))
     edit_json(root / "meta/info.json", total_episodes=3, total_frames=18)
@@ -248,7 +262,9 @@ def test_pack_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(DatasetError, match="exists; name a new folder"):
         pack(root, tmp_path / "one")
     (root / VIDEO).unlink()
-    with pytest.raises(DatasetError, match=r"not sound \(videos/.*video is missing\); `twinloop dataset check`"):
+    with pytest.raises(
+        DatasetError, match=r"not sound \(videos/.*video is missing\); `twinloop dataset check`"
+    ):
         pack(root, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
@@ -262,5 +278,10 @@ def test_info(tmp_path):
     assert found.tasks == {"pick": 2, "place": 1}
     assert found.cameras["front"].missing and not found.cameras["wrist"].missing
     text = "\n".join(found.lines())
-    for words in ("3 episodes, 36 frames, 0 min 01 s at 30 Hz", "robot so101", "camera front: 96x96 h264", "MISSING"):
+    for words in (
+        "3 episodes, 36 frames, 0 min 01 s at 30 Hz",
+        "robot so101",
+        "camera front: 96x96 h264",
+        "MISSING",
+    ):
         assert words in text

@@ -57,7 +57,7 @@ def test_killed_at_any_step_of_a_save(killed_saves, ram_path):
         assert told == bool(episode.columns["next.success"][-1])
         finished += told
     assert finished >= len(killed_saves) - 4  # what save() was told is safe from its first steps on
-    assert repair(root).actions == ()
+    assert repair(ram_path / killed_saves[-1].name).actions == ()
 
 
 def test_the_next_writer_finishes_a_save_that_was_decided(killed_saves, ram_path):
@@ -97,32 +97,38 @@ def test_killed_while_recording_in_real_time(tmp_path):
         assert check(root).ok
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL where a process of its own would cost too much."""
+
+
+def kill_at(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the durable step of this number, and every later one, raise `Killed`."""
+    count = 0
+
+    def counted(function):
+        def wrapper(*args, **kwargs):
+            nonlocal count
+            count += 1
+            if count > step:
+                raise Killed
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    for name in ("replace", "fsync", "mkdir"):
+        patch.setattr(os, name, counted(getattr(os, name)))
+
+
 def test_a_repair_that_is_killed_can_be_repeated(ram_path, monkeypatch):
     """Kill `repair` itself (here: an exception) at each durable step, then run it to the end."""
     record(ram_path / "base", (5, 6, 7))
     (ram_path / "base/data/chunk-000/file-001.parquet").write_bytes(b"PAR1 cut off")
 
-    class Killed(BaseException):
-        pass
-
     for step in range(0, 200, 4):
         root = ram_path / f"{step}"
         shutil.copytree(ram_path / "base", root)
-        count = 0
-
-        def counted(function):
-            def wrapper(*args, step=step, **kwargs):
-                nonlocal count
-                count += 1
-                if count > step:
-                    raise Killed
-                return function(*args, **kwargs)
-
-            return wrapper
-
         with monkeypatch.context() as patch:
-            for name in ("replace", "fsync", "mkdir"):
-                patch.setattr(os, name, counted(getattr(os, name)))
+            kill_at(patch, step)
             try:
                 repair(root)
                 finished = True

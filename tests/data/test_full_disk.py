@@ -1,6 +1,7 @@
-"""A full or read-only disk: saved episodes stay, the open one is closed cleanly, the message says what to do."""
+"""A full or read-only disk: saved episodes stay, the open one is closed cleanly, the message helps."""
 
 import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,6 @@ def noisy_rows(writer: DatasetWriter, count: int) -> None:
 
 
 def threads_idle(writer: DatasetWriter) -> None:
-    import time
-
     deadline = time.monotonic() + 5
     assert writer._capture is not None
     while time.monotonic() < deadline and writer._capture.error is None:
@@ -78,7 +77,12 @@ def test_disk_fills_while_recording(small_disk):
         writer.start("place", {"seed": 9})
         with pytest.raises(DatasetError) as error:
             noisy_rows(writer, 5000)
-        for words in (str(root), "disk full while recording episode 1", "saved episodes are intact", "repair"):
+        for words in (
+            str(root),
+            "disk full while recording episode 1",
+            "saved episodes are intact",
+            "repair",
+        ):
             assert words in str(error.value)
         assert "\n" not in str(error.value)
         assert not writer.recording

@@ -24,7 +24,11 @@ pytestmark = pytest.mark.skipif(
 def lerobot(root: Path, *arguments: object) -> dict:
     script = Path(__file__).with_name("lerobot_peer.py")
     command = [str(PYTHON), str(script), str(root), *map(str, arguments)]
-    home = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(root.parent / "hf"), "HF_DATASETS_CACHE": str(root.parent / "hf")}
+    home = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(root.parent / "hf"),
+        "HF_DATASETS_CACHE": str(root.parent / "hf"),
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **home})
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dataset_samples import level, levels, record
-from twinloop.data import Dataset
+from dataset_samples import add_rows, level, levels, picture, record, row, spec
+from twinloop.data import Dataset, DatasetWriter
 from twinloop.robot.errors import DatasetError
 
 REAL = Path(os.environ.get("TWINLOOP_DATA", Path(__file__).parents[3] / "shared/data")) / "so101_teleop_v3"
@@ -41,7 +41,9 @@ def test_a_real_dataset_without_its_videos_loads():
 def test_one_missing_video_leaves_the_rest(tmp_path):
     root = record(tmp_path / "d", (4, 5))
     (root / "videos/observation.images.wrist/chunk-000/file-001.mp4").unlink()
-    with pytest.warns(UserWarning, match=r"video missing: videos/observation.images.wrist/chunk-000/file-001.mp4;"):
+    with pytest.warns(
+        UserWarning, match=r"video missing: videos/observation.images.wrist/chunk-000/file-001.mp4;"
+    ):
         dataset = Dataset(root).open()
     assert dataset.episode(1).length == 5
     assert len(dataset.frames(1, "front")) == 5 and len(dataset.frames(0, "wrist")) == 4
@@ -85,7 +87,9 @@ def test_a_dataset_of_another_version_or_with_gaps(tmp_path, changes, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-001.parquet"])
+@pytest.mark.parametrize(
+    "name", ["meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-001.parquet"]
+)
 @pytest.mark.parametrize("damage", ["cut", "gone", "garbage"])
 def test_damaged_metadata_names_the_file_and_the_way_out(tmp_path, name, damage):
     root = record(tmp_path / "d", (4, 5))
@@ -141,10 +145,6 @@ def test_cache_is_decoded_once_and_follows_the_dataset(tmp_path, monkeypatch):
     np.testing.assert_array_equal(cache, again)
     small = Dataset(root).open().cache("front", (24, 32), tmp_path / "elsewhere")
     assert small.shape == (9, 24, 32, 3) and (tmp_path / "elsewhere/front-24x32.u8").exists()
-
-    from dataset_samples import add_rows, spec
-    from twinloop.data import DatasetWriter
-
     with DatasetWriter(root, spec(), resume=True) as writer:
         writer.start("pick")
         add_rows(writer, range(3))
@@ -152,12 +152,29 @@ def test_cache_is_decoded_once_and_follows_the_dataset(tmp_path, monkeypatch):
     assert len(Dataset(root).open().cache("front")) == 12
 
 
+def test_a_cache_of_other_pictures_is_made_again(tmp_path):
+    root = record(tmp_path / "d", (4,))
+    Dataset(root).open().cache("front")
+    other = record(tmp_path / "other", (4,), cameras={"front": (96, 96)})
+    with DatasetWriter(other, spec(cameras={"front": (96, 96)}), resume=True) as writer:
+        writer.start("pick")
+        for k in range(4):
+            writer.add(row(k), {"front": picture(k + 4, (96, 96))})
+        writer.save()
+    name = "videos/observation.images.front/chunk-000"
+    (other / name / "file-001.mp4").replace(root / name / "file-000.mp4")
+    cache = Dataset(root).open().cache("front")
+    np.testing.assert_allclose(levels(cache), [level(k + 4) for k in range(4)], atol=3)
+
+
 def test_a_cut_cache_is_made_again(tmp_path):
     root = record(tmp_path / "d", (4,))
     Dataset(root).open().cache("wrist")
     path = next((root / ".twinloop/cache").glob("wrist*.u8"))
     path.write_bytes(path.read_bytes()[:100])
-    np.testing.assert_allclose(levels(Dataset(root).open().cache("wrist")), [level(k) for k in range(4)], atol=3)
+    np.testing.assert_allclose(
+        levels(Dataset(root).open().cache("wrist")), [level(k) for k in range(4)], atol=3
+    )
 
 
 def test_pictures_inside_the_data_files(tmp_path):
@@ -169,7 +186,10 @@ def test_pictures_inside_the_data_files(tmp_path):
     column = pa.array([{"bytes": content, "path": None} for content in encoded])
     pq.write_table(pq.read_table(path).append_column("observation.image", column), path)
     info = json.loads((root / "meta/info.json").read_text())
-    info["features"]["observation.image"] = {**info["features"].pop("observation.images.front"), "dtype": "image"}
+    info["features"]["observation.image"] = {
+        **info["features"].pop("observation.images.front"),
+        "dtype": "image",
+    }
     (root / "meta/info.json").write_text(json.dumps(info))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -184,7 +184,9 @@ def test_what_does_not_fit_is_told(recorder):
     recorder.start("pick")
     obs, applied = step(0)
     with pytest.raises(DatasetError, match="camera 'frnt' is not in the dataset; did you mean 'front'"):
-        recorder.on_step(Observation(obs.t_ns, obs.arms, obs.grippers, {"frnt": obs.frames["front"]}), applied)
+        recorder.on_step(
+            Observation(obs.t_ns, obs.arms, obs.grippers, {"frnt": obs.frames["front"]}), applied
+        )
     recorder.discard()
     odd = Recorder(recorder.writer, vectors={"sim.object": lambda obs, applied: ()})
     with pytest.raises(UsageError, match="no vector 'sim.object'; did you mean 'sim.objects'"):

@@ -10,6 +10,7 @@ import pytest
 from dataset_samples import STATE, add_rows, assert_episode, level, levels, picture, record, row, spec
 from twinloop.data import Dataset, DatasetSpec, DatasetWriter, VideoCodec
 from twinloop.data.check import check
+from twinloop.data.video_log import VideoLog
 from twinloop.robot.errors import DatasetError
 
 
@@ -54,8 +55,6 @@ def test_dropped_frame_is_recorded_and_shifts_nothing(tmp_path):
 
 
 def test_add_never_waits_for_a_slow_encoder(tmp_path, monkeypatch):
-    from twinloop.data.video_log import VideoLog
-
     gate = threading.Event()
     encode = VideoLog._encode
     monkeypatch.setattr(VideoLog, "_encode", lambda *a: (gate.wait(20), encode(*a))[1])
@@ -95,7 +94,9 @@ def test_resume_appends(tmp_path):
         add_rows(writer, range(7), 1)
         assert writer.save() == 1
         assert (writer.num_episodes, writer.num_frames) == (2, 12)
-    with DatasetWriter(tmp_path / "d", spec(extra={**spec().extra, "sources": ["a", "b"]}), resume=True) as writer:
+    with DatasetWriter(
+        tmp_path / "d", spec(extra={**spec().extra, "sources": ["a", "b"]}), resume=True
+    ) as writer:
         assert writer.spec.extra["sources"] == ["b", "c", "a"]  # numbers given once stay
     dataset = Dataset(tmp_path / "d").open()
     assert_episode(dataset, 1, 1, 7)
@@ -109,7 +110,10 @@ def test_resume_appends(tmp_path):
         ({"fps": 25}, "fps: dataset 30, now 25"),
         ({"cameras": {"front": (96, 128), "wrist": (48, 64)}}, "camera front: dataset 96x96, now 96x128"),
         ({"cameras": {"front": (96, 96)}}, "camera wrist: dataset 48x64, now (none)"),
-        ({"vectors": {**spec().vectors, "action": ("a", "b", "c")}}, "action: dataset [shoulder.pos, elbow.pos"),
+        (
+            {"vectors": {**spec().vectors, "action": ("a", "b", "c")}},
+            "action: dataset [shoulder.pos, ",
+        ),
         ({"extra": {**spec().extra, "rig": "koch"}}, "rig: dataset 'so101', now 'koch'"),
         ({"extra": {**spec().extra, "rig_hash": "x"}}, "rig_hash: dataset 'abc', now 'x'"),
         ({"robot_type": "koch"}, "robot type: dataset 'so101', now 'koch'"),
@@ -163,7 +167,9 @@ def test_an_unknown_codec_names_those_there_are(tmp_path):
 
 
 def test_another_codec(tmp_path):
-    with DatasetWriter(tmp_path / "d", spec(), codec=VideoCodec("libsvtav1", options={"preset": "12"})) as writer:
+    with DatasetWriter(
+        tmp_path / "d", spec(), codec=VideoCodec("libsvtav1", options={"preset": "12"})
+    ) as writer:
         writer.start("pick")
         add_rows(writer, range(12))
         writer.save()
