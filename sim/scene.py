@@ -112,7 +112,8 @@ def build_scene(
         if gripper is not None and description.gripper_joint is not None:
             grippers[gripper] = _index(model, [prefix(name) + description.gripper_joint], options.backlash)
     cameras = {name: model.camera(name).id for name in rig.cameras}
-    return Scene(rig, options, model, arms, grippers, descriptions, cameras, {})
+    nominal = {name: getattr(model, name).copy() for name in ("actuator_gainprm", "actuator_biasprm")}
+    return Scene(rig, options, model, arms, grippers, descriptions, cameras, nominal)
 
 
 def _add_room(spec: mujoco.MjSpec, rig: Rig) -> None:

@@ -8,6 +8,7 @@ temperature. `TwinRobot` puts them behind the guard; nothing in it steps physics
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mujoco
@@ -20,6 +21,7 @@ from ..robot.models import ArmModel
 from ..robot.robot import GuardedRobot
 from ..robot.types import F64, ArmState, GripperSpec, GripperState, JointSpec
 from .clock import SimClock
+from .randomize.servo import servo_index
 from .scene import JointIndex, Scene, prefix
 from .servo import RAD_PER_COUNT, Servo, to_counts
 
@@ -30,20 +32,28 @@ class _ServoGroup:
     """The servos of one arm or gripper: registers in, registers out."""
 
     def __init__(
-        self, scene: Scene, data: mujoco.MjData, index: JointIndex, clock: SimClock, bias_rad: F64
+        self,
+        scene: Scene,
+        data: mujoco.MjData,
+        index: JointIndex,
+        clock: SimClock,
+        bias_rad: F64,
+        servos: Mapping[str, Servo],
     ) -> None:
         self._model = scene.model
         self._data = data
         self._index = index
         self._clock = clock
-        self._servos = [
-            scene.options.servos.get(name.split("/", 1)[1], scene.options.servo) for name in index.names
-        ]
-        self._bias = bias_rad
+        self._servos = [servos[name] for name in index.names]
+        self.bias_rad = bias_rad  # (n,) rad, true angle minus reported angle
         self._temperature = np.array([s.ambient_c for s in self._servos])
         self._reads = 0
-        self._gain = scene.model.actuator_gainprm[index.actuator, 0].copy()
-        self._delay_ns = round(float(scene.model.sensor_delay[0]) * 1e9)
+        # A twin that let go of its arm left zeros in the shared model: take the compiled gains then.
+        now = scene.model.actuator_gainprm[index.actuator, 0]
+        compiled = scene.nominal["actuator_gainprm"][index.actuator, 0]
+        self._gain = np.where(now > 0, now, compiled)
+        sensor = scene.model.sensor(f"{index.names[0]}/q").id
+        self._delay_ns = round(float(scene.model.sensor_delay[sensor]) * 1e9)
         self._back_emf = np.array([s.kt**2 / s.resistance_ohm for s in self._servos])
         self._voltage = np.array([s.voltage_v for s in self._servos])
         self._torque_on = True
@@ -70,17 +80,17 @@ class _ServoGroup:
         if self._reads % THERMAL_EVERY == 0:
             self._heat(tau)
         now = self._clock.now()
-        return max(0, now - self._delay_ns), to_counts(q - self._bias), dq, tau
+        return max(0, now - self._delay_ns), to_counts(q - self.bias_rad), dq, tau
 
     def write(self, q: F64) -> None:
         """Set the goal registers, (n,) rad as the device reports angles."""
         if not np.isfinite(q).all():
             raise DeviceError(f"{self._index.names}: goal {q} is not finite; nothing was sent")
-        self._data.ctrl[self._index.actuator] = to_counts(q) + self._bias
+        self._data.ctrl[self._index.actuator] = to_counts(q) + self.bias_rad
 
     def present(self) -> F64:
         """Angles as the device would report them now, without delay, (n,) rad."""
-        return to_counts(self.true_q() - self._bias)
+        return to_counts(self.true_q() - self.bias_rad)
 
     def torque(self, on: bool) -> None:
         i = self._index.actuator
@@ -91,7 +101,7 @@ class _ServoGroup:
 
     def reset_goal(self) -> None:
         """Goal := present, in the delay line too, so that torque comes on without a jump."""
-        goal = self.present() + self._bias
+        goal = self.present() + self.bias_rad
         self._data.ctrl[self._index.actuator] = goal
         for actuator, value in zip(self._index.actuator, goal, strict=True):
             samples = int(self._model.actuator_history[actuator, 0])
@@ -118,14 +128,12 @@ class TwinArm:
         scene: Scene,
         data: mujoco.MjData,
         clock: SimClock,
-        bias_rad: F64 | None = None,
+        bias_rad: F64,
+        servos: Mapping[str, Servo],
     ) -> None:
         self.name = name
         self._spec = scene.rig.joint_spec(name)
-        index = scene.arms[name]
-        self.servos = _ServoGroup(
-            scene, data, index, clock, np.zeros(len(index.names)) if bias_rad is None else bias_rad
-        )
+        self.servos = _ServoGroup(scene, data, scene.arms[name], clock, bias_rad, servos)
 
     @property
     def spec(self) -> JointSpec:
@@ -155,12 +163,18 @@ class TwinGripper:
     """The jaw of an arm of the twin, in metres between the pads; implements `Gripper`."""
 
     def __init__(
-        self, name: str, scene: Scene, data: mujoco.MjData, clock: SimClock, bias_rad: float = 0.0
+        self,
+        name: str,
+        scene: Scene,
+        data: mujoco.MjData,
+        clock: SimClock,
+        bias_rad: float,
+        servos: Mapping[str, Servo],
     ) -> None:
         self.name = name
         config = scene.rig.grippers[name]
         self._model: ArmModel = scene.descriptions[config.arm]
-        self.servos = _ServoGroup(scene, data, scene.grippers[name], clock, np.array([bias_rad]))
+        self.servos = _ServoGroup(scene, data, scene.grippers[name], clock, np.array([bias_rad]), servos)
         self._spec = GripperSpec(
             width_min=0.0,
             width_max=self._model.gripper_width_max_m,
@@ -190,11 +204,28 @@ class TwinGripper:
         self.servos.torque(False)
 
 
+def drawn_servos(scene: Scene, draw: Mapping[str, Any]) -> dict[str, Servo]:
+    """Constants of each servo by joint name: nominal, or as the episode's draw has them."""
+    at = servo_index(scene)
+    out: dict[str, Servo] = {}
+    for k, (name, servo) in enumerate(zip(at.names, at.nominal, strict=True)):
+        out[name] = replace(
+            servo,
+            kt=float(np.ravel(draw.get("servo.kt", np.full(len(at.names), servo.kt)))[k]),
+            resistance_ohm=float(
+                np.ravel(draw.get("servo.resistance", np.full(len(at.names), servo.resistance_ohm)))[k]
+            ),
+            voltage_v=float(np.ravel(draw.get("servo.voltage", np.full(at.buses, servo.voltage_v)))[at.bus[k]]),
+        )
+    return out
+
+
 class Twin:
     """One live simulation of `scene`, from its current (possibly randomised) model values.
 
     `draw` is the episode's randomisation (see `sim.randomize`); the keys read here are
-    `sensing.encoder_bias` (rad, one value a joint of the arm) and `sensing.gripper_bias` (rad).
+    `sensing.encoder_bias` and `sensing.gripper_bias` (rad, one value a joint, arm after arm), and the
+    servos' constants, which the registers (load, voltage, temperature) follow.
     Only one `Twin` of a scene may be alive at a time: they share `scene.model`.
     """
 
@@ -206,12 +237,14 @@ class Twin:
         self.clock = SimClock(self.model, self.data)
         self.arms: dict[str, TwinArm] = {}
         self.grippers: dict[str, TwinGripper] = {}
+        servos = drawn_servos(scene, self.draw)
+        biases = iter(np.ravel(self.draw.get("sensing.encoder_bias", [])).tolist())
         for name, index in scene.arms.items():
-            bias = np.resize(np.asarray(self.draw.get("sensing.encoder_bias", 0.0)), len(index.names))
-            self.arms[name] = TwinArm(name, scene, self.data, self.clock, bias.astype(np.float64))
+            bias = np.array([next(biases, 0.0) for _ in index.names])
+            self.arms[name] = TwinArm(name, scene, self.data, self.clock, bias, servos)
+        biases = iter(np.ravel(self.draw.get("sensing.gripper_bias", [])).tolist())
         for name in scene.grippers:
-            bias = float(np.ravel(self.draw.get("sensing.gripper_bias", 0.0))[0])
-            self.grippers[name] = TwinGripper(name, scene, self.data, self.clock, bias)
+            self.grippers[name] = TwinGripper(name, scene, self.data, self.clock, next(biases, 0.0), servos)
 
     def set_arm(self, arm: str, q: F64, width_m: float | None = None) -> None:
         """Put `arm` at `q` (n,) rad, at rest, goals there too; before the episode starts."""

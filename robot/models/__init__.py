@@ -1,43 +1,123 @@
-"""Arm descriptions (provisional)."""
+"""Arm descriptions: one MJCF a model that serves guard, inverse kinematics and twin.
+
+A shipped description is a pair of files in this folder: `<name>.xml` and `<name>.py`, whose `MODEL` is an
+`ArmModel`. Others come from installed packages through the entry-point group `twinloop.models` (the entry
+point's value is an `ArmModel`, its name the model's name).
+"""
+
 from __future__ import annotations
+
+import functools
+import importlib
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-import mujoco
+
 import numpy as np
+from numpy.typing import ArrayLike
+
 from ..errors import RigError, nearest
+from ..types import F64, frozen
+from .jaw import GripperMap
+
+ENTRY_POINTS = "twinloop.models"
+_HERE = Path(__file__).resolve().parent
+
 
 @dataclass(frozen=True, slots=True)
 class ArmModel:
+    """Description of one arm and, where it has one, its gripper. Joint angles rad, lengths m.
+
+    `mjcf` holds the arm alone, standing at its base frame `B`: geoms of group 2 are seen, those of group 3
+    touch, capsules of group 4 named `guard_<body>_<k>` are what the guard keeps apart.
+    """
+
     name: str
     mjcf: Path
-    joints: tuple[str, ...]
+    joints: tuple[str, ...]  # the arm's joints; THE joint order
     gripper_joint: str | None
-    base_site: str
-    tool_site: str
-    grasp_site: str
-    camera_site: str
-    rest_q_rad: tuple[float, ...]
-    home_q_rad: tuple[float, ...]
-    gripper_width_max_m: float
-    gripper_lever_m: float
+    base_site: str  # base frame B
+    tool_site: str  # end effector frame E
+    grasp_site: str  # between the pads: x approach, y from the moving pad to the fixed one, z = x cross y
+    camera_site: str | None  # lens of the wrist camera, MuJoCo camera axes (looks along -z, y up)
+    rest_q_rad: F64  # (n,) folded; torque may go off here
+    home_q_rad: F64  # (n,) ready over the table, gripper down and forward
+    gripper: GripperMap | None = None
 
-    def joint_ranges(self):
-        m = mujoco.MjModel.from_xml_path(str(self.mjcf))
-        r = np.array([m.joint(j).range for j in self.joints])
-        return r[:, 0], r[:, 1]
+    def joint_ranges(self) -> tuple[F64, F64]:
+        """Ends of the joints' ranges, (n,) rad each, read-only, from the MJCF."""
+        ranges = _ranges(self.mjcf)
+        lo, hi = zip(*(ranges[joint] for joint in self.joints), strict=True)
+        return frozen(lo), frozen(hi)
 
-    def width_to_angle(self, w):
-        return -0.12 + 2 * np.arcsin(np.clip(np.asarray(w) / 2 / 0.075, -1, 1))
+    def gripper_range(self) -> tuple[float, float]:
+        """Ends of the gripper joint's range, rad (m for a prismatic one)."""
+        if self.gripper_joint is None:
+            raise RigError(f"arm description '{self.name}' has no gripper")
+        return _ranges(self.mjcf)[self.gripper_joint]
 
-    def angle_to_width(self, a):
-        return 2 * 0.075 * np.sin((np.asarray(a) + 0.12) / 2)
+    @property
+    def gripper_width_max_m(self) -> float:
+        """Largest width between the pads, m; the smallest is 0."""
+        return self._gripper().width_max_m
 
-SO101 = ArmModel("so101", Path(__file__).parent / "so101.xml", ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll"), "gripper", "baseframe", "gripperframe", "grasp", "wrist_camera", (0.0, -1.6, 1.5, 1.0, 0.0), (0.0, -0.6, 0.9, 1.1, 0.0), 0.09, 0.075)
+    @property
+    def gripper_lever_m(self) -> float:
+        """Torque of the gripper joint over force between the pads, m."""
+        return self._gripper().lever_m
 
-def model_names():
-    return ["so101"]
+    def width_to_angle(self, width_m: ArrayLike) -> F64:
+        """Gripper joint coordinate (rad) for a width between the pads (m); any shape."""
+        return self._gripper().width_to_angle(width_m)
 
-def load_model(name):
-    if name != "so101":
+    def angle_to_width(self, angle_rad: ArrayLike) -> F64:
+        """Width between the pads (m) for a gripper joint coordinate (rad); any shape."""
+        return self._gripper().angle_to_width(angle_rad)
+
+    def _gripper(self) -> GripperMap:
+        if self.gripper is None:
+            raise RigError(f"arm description '{self.name}' has no gripper")
+        return self.gripper
+
+
+def model_names() -> list[str]:
+    """Names that `load_model` knows: shipped descriptions and those of installed packages."""
+    return sorted({*_shipped(), *_plugins()})
+
+
+@functools.cache
+def load_model(name: str) -> ArmModel:
+    """The arm description called `name`. Raises `RigError` that names the valid choices."""
+    if name in _shipped():
+        model, where = importlib.import_module(f"{__name__}.{name}").MODEL, f"{__name__}.{name}"
+    elif name in _plugins():
+        where = f"entry point '{name}' of group '{ENTRY_POINTS}'"
+        try:
+            model = _plugins()[name].load()
+        except Exception as error:
+            raise RigError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    else:
         raise RigError(f"unknown arm description '{name}'{nearest(name, model_names())}")
-    return SO101
+    if not isinstance(model, ArmModel):
+        raise RigError(f"{where} is a {type(model).__name__}; an ArmModel is needed")
+    return model
+
+
+def _shipped() -> list[str]:
+    return [path.stem for path in _HERE.glob("*.xml") if path.with_suffix(".py").exists()]
+
+
+def _plugins() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+
+
+@functools.cache
+def _ranges(mjcf: Path) -> dict[str, tuple[float, float]]:
+    import mujoco
+
+    try:
+        model = mujoco.MjModel.from_xml_path(str(mjcf))
+    except ValueError as error:
+        raise RigError(f"{mjcf}: not a valid MJCF: {error}") from None
+    ends = np.where(model.jnt_limited[:, None].astype(bool), model.jnt_range, [-np.inf, np.inf])
+    return {model.joint(j).name: (float(ends[j, 0]), float(ends[j, 1])) for j in range(model.njnt)}

@@ -74,8 +74,8 @@ class Grasp:
         return None
 
     def _aside(self, distance_m: float) -> F64:
-        """Offset of the grasp point against the closing axis (fixed to moving pad): stands off the fixed pad."""
-        return -distance_m * np.array([np.cos(self.yaw_rad), np.sin(self.yaw_rad), 0.0])
+        """Offset of the grasp point along the closing axis (moving to fixed pad), so that the fixed pad stands off."""
+        return distance_m * np.array([np.cos(self.yaw_rad), np.sin(self.yaw_rad), 0.0])
 
     def _enter(self, phase: str, t_s: float) -> None:
         self.phase, self.since_s = phase, t_s

@@ -1,0 +1,47 @@
+"""SO-101 follower: five joints and a one-jaw gripper on six Feetech STS3215.
+
+Zero and sign of every joint (each checked by forward kinematics in tests/robot/test_models.py; the pictures
+are in docs/conventions-so101.md). Base frame: x forward, y left, z up. At zero the upper arm stands upright,
+forearm and gripper point straight forward, the fixed finger is below the moving jaw, the jaw 10 degrees from
+shut. Zero is the middle of each arm joint's travel, as in LeRobot's calibration of this arm (to 2 degrees for
+wrist_roll, whose range is not symmetric).
+
+    shoulder_pan   + turns the arm clockwise seen from above, to the right
+    shoulder_lift  + leans the upper arm forward and down
+    elbow_flex     + bends the forearm down
+    wrist_flex     + bends the gripper down
+    wrist_roll     + turns the gripper clockwise seen from behind it: the moving jaw goes to the right
+    gripper        + opens the jaw
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..types import frozen
+from . import ArmModel
+from .jaw import Jaw
+
+MODEL = ArmModel(
+    name="so101",
+    mjcf=Path(__file__).resolve().with_name("so101.xml"),
+    joints=("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll"),
+    gripper_joint="gripper",
+    base_site="baseframe",
+    tool_site="gripperframe",
+    grasp_site="grasp",
+    camera_site="wrist_camera",
+    rest_q_rad=frozen([0.0, -1.6, 1.35, 0.75, 0.0]),
+    home_q_rad=frozen([0.0, -0.6, 0.9, 0.9, 0.0]),
+    # The pads of so101.xml: pad_fixed's face is 26.1 mm below the jaw's axis; pad_moving's face is 1.1 mm
+    # below it and reaches from 60.5 to 80.5 mm when both are parallel, 25 mm apart.
+    gripper=Jaw(
+        hinge_height_m=0.0261,
+        face_offset_m=0.0011,
+        heel_m=0.0605,
+        tip_m=0.0805,
+        parallel_rad=0.168,
+        angle_min_rad=-0.174533,
+        angle_max_rad=1.745329,
+    ),
+)
