@@ -43,6 +43,7 @@ class Capture:
         }
         self._keys = frozenset((*spec.vectors, *spec.scalars))
         self._label: dict[str, Any] = {}
+        self._fault: OSError | None = None
         self.length = 0  # rows so far
         self.dropped = dict.fromkeys(spec.cameras, 0)  # rows without a picture of their own, so far
 
@@ -64,9 +65,12 @@ class Capture:
             raise explain(error, self._root, "starting an episode") from error
 
     def relabel(self, **changes: Any) -> None:
-        """Write changed parts of the label."""
+        """Write changed parts of the label; a fault of the disk is kept in `error`."""
         self._label |= changes
-        write_json(self.folder / LABEL, self._label)
+        try:
+            write_json(self.folder / LABEL, self._label)
+        except OSError as error:
+            self._fault = error
 
     @property
     def info(self) -> dict[str, Any]:
@@ -84,7 +88,8 @@ class Capture:
     @property
     def error(self) -> OSError | None:
         """What ended one of the logs, if anything did."""
-        return next((log.error for log in (self._rows, *self._videos.values()) if log.error), None)
+        faults = (self._fault, self._rows.error, *(video.error for video in self._videos.values()))
+        return next((fault for fault in faults if fault is not None), None)
 
     def add(self, row: Mapping[str, Any], frames: Mapping[str, U8 | None]) -> None:
         """Add one row and its pictures; see `DatasetWriter.add`."""

@@ -176,10 +176,6 @@ def _columns(table: pa.Table, spec: DatasetSpec, last: Mapping[str, Any]) -> dic
     for key in (*spec.scalars, *spec.dropped):
         columns[key] = table.column(key).to_numpy()
     for key, value in last.items():
-        if key not in spec.scalars:
-            raise DatasetError(
-                f"last row: '{key}' is no scalar of this dataset; valid: {', '.join(spec.scalars)}"
-            )
         columns[key] = columns[key].copy()
         columns[key][-1] = value
     return columns

@@ -142,10 +142,15 @@ def _number(version: str) -> tuple[int, ...]:
         return (0,)
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a parquet file. `DatasetError` when it is missing, cut off, or lacks a column."""
+def read_table(path: Path, columns: list[str] | None = None, *, without: str = "") -> pa.Table:
+    """Read a parquet file: all columns, some, or those whose name does not begin with `without`.
+
+    `DatasetError` when the file is missing, cut off, or lacks a column.
+    """
     try:
         with pq.ParquetFile(path) as file:
+            if without:
+                columns = [name for name in file.schema_arrow.names if not name.startswith(without)]
             return file.read(columns)
     except FileNotFoundError:
         raise DatasetError(
@@ -162,11 +167,7 @@ def load_entries(root: Path, total: int) -> tuple[Entry, ...]:
     """The first `total` episodes, without their statistics."""
     rows: dict[int, Entry] = {}
     for path in episode_files(root):
-        try:
-            names = [name for name in pq.read_schema(path).names if not name.startswith("stats/")]
-        except (OSError, pa.ArrowException):
-            names = None  # read_table tells what is wrong
-        for row in read_table(path, names).to_pylist():
+        for row in read_table(path, without="stats/").to_pylist():
             entry = entry_of(path, row)
             rows.setdefault(entry.index, entry)
     missing = [index for index in range(total) if index not in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,8 +108,8 @@ class _Run:
 class Recorder:
     """Writes each step as a row: what was measured and when, what was asked and what was sent.
 
-    An `Observer`; steps outside an episode are ignored. `vectors` gives the values of further vectors of
-    the spec, called once a step.
+    An `Observer`; steps outside an episode are ignored. A disk that fails ends the episode, not the loop:
+    `error` then says what happened, and `save` raises it.
     """
 
     def __init__(
@@ -118,10 +119,12 @@ class Recorder:
         vectors: Mapping[str, Callable[[Observation, Applied], ArrayLike]] | None = None,
         camera_fps: Mapping[str, float] | None = None,
     ) -> None:
-        """`camera_fps` (Hz) tells how many frames a camera delivers, to count those that were lost; a camera
-        without an entry is taken to run at the dataset's rate."""
+        """`vectors` gives the values of further vectors of the spec, called once a step. `camera_fps` (Hz)
+        tells how many frames a camera delivers, to count those that were lost; a camera without an entry is
+        taken to run at the dataset's rate."""
         self.writer = writer
         self.intervention = False  # set by whoever takes over
+        self.error: DatasetError | None = None  # what ended the episode early
         self._vectors = dict(vectors or {})
         self._camera_fps = dict(camera_fps or {})
         self._run: _Run | None = None
@@ -136,6 +139,7 @@ class Recorder:
             raise UsageError(
                 f"recorder: the dataset has no vector '{min(missing)}'{nearest(min(missing), known)}"
             )
+        self.error = None
         index = self.writer.start(task, info)
         self._run = _Run(eyes={camera: _Eye() for camera in self.writer.spec.cameras})
         return index
@@ -158,7 +162,7 @@ class Recorder:
         self._label_q, self._label_width = q or {}, width_m or {}
 
     def on_step(self, obs: Observation, applied: Applied) -> None:
-        """Write one row. `DatasetError` when something does not fit the dataset, or the disk is full."""
+        """Write one row. `DatasetError` when something does not fit the dataset."""
         label_q, label_width = self._label_q, self._label_width
         self._label_q, self._label_width = {}, {}
         run = self._run
@@ -194,7 +198,13 @@ class Recorder:
             row[f"time.arm.{arm}"] = (state.t_ns - run.t0_ns) * 1e-9
         for key, function in self._vectors.items():
             row[key] = function(obs, applied)
-        self.writer.add(row, self._frames(obs, run, row))
+        try:
+            self.writer.add(row, self._frames(obs, run, row))
+        except DatasetError as error:
+            if self.writer.recording:
+                raise  # a mistake in the row, not a fault of the disk
+            self._run, self.error = None, error
+            warnings.warn(str(error), stacklevel=2)
 
     def _frames(self, obs: Observation, run: _Run, row: dict[str, Any]) -> dict[str, U8 | None]:
         """Pictures of the step; fills in their capture times and numbers."""
@@ -244,6 +254,9 @@ class Recorder:
         The episode's info tells, for each camera, how many frames were `dropped` (rows without a picture of
         their own, and gaps in the camera's numbers) and how many rows `repeated` a picture.
         """
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
         run = self._run or _Run()
         dropped = self.writer.dropped
         cameras = {

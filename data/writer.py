@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..robot.errors import DatasetError
+import numpy as np
+
+from ..robot.errors import DatasetError, nearest
 from ..robot.types import U8
 from .capture import Capture
 from .codec import VideoCodec
@@ -197,13 +199,11 @@ class DatasetWriter:
         capture.add(row, frames)
 
     def update_extra(self, **entries: Any) -> None:
-        """Change entries of the spec's `extra`, durably; they reach info.json with the next `save`."""
+        """Change entries of the spec's `extra`: on disk at once with the open episode, in info.json with the
+        next `save`."""
         self._spec = replace(self._spec, extra=merged_extra(self._spec.extra, _jsonable(entries)))
         if self._capture is not None:
-            try:
-                self._capture.relabel(extra=dict(self._spec.extra))
-            except OSError as error:
-                raise explain(error, self.root, "noting a new source or limit") from error
+            self._capture.relabel(extra=dict(self._spec.extra))
 
     def save(self, info: Mapping[str, Any] | None = None, last: Mapping[str, Any] | None = None) -> int:
         """Make the open episode part of the dataset and return its index.
@@ -217,14 +217,17 @@ class DatasetWriter:
             raise DatasetError(
                 f"{self.root}: episode {self.num_episodes} has no rows; add some, or discard() it"
             )
-        info = {**capture.info, **_jsonable(info or {})}
+        info, last = {**capture.info, **_jsonable(info or {})}, _jsonable(last or {})
+        for key in last:
+            if key not in self._spec.scalars:
+                raise DatasetError(f"last row: no scalar '{key}'{nearest(key, self._spec.scalars)}")
         index = len(meta.entries)
         self._capture = None
         capture.close()
         if (failure := capture.failure(f"saving episode {index}")) is not None:
             raise failure
+        capture.relabel(info=info, last=last)
         try:
-            capture.relabel(info=info, last=_jsonable(last or {}))
             grown = stage(
                 capture.folder,
                 meta,
@@ -287,9 +290,15 @@ class DatasetWriter:
         return self._capture
 
 
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
 def _jsonable(value: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(json.dumps(dict(value)))
+        return json.loads(json.dumps(dict(value), default=_plain))
     except (TypeError, ValueError) as error:
         raise DatasetError(
             f"episode info must be JSON-able: {error}; use plain numbers, texts, lists"

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_samples import add_rows, assert_episode, record, row, spec
-from twinloop.data import Dataset, DatasetWriter
+from twinloop.data import Dataset, DatasetWriter, Recorder, recorder_spec
 from twinloop.data.check import check
 from twinloop.data.pack import pack
 from twinloop.data.repair import repair
 from twinloop.robot.errors import DatasetError
+from twinloop.robot.types import Applied, ArmState, Frame, Observation, frozen
 
 
 def run(*command: str) -> bool:
@@ -113,6 +114,32 @@ def test_the_marked_episode_comes_back_once_there_is_room(small_disk, tmp_path):
     np.testing.assert_array_equal(episode.columns["action"][:, 0], np.arange(episode.length) + 1)
     assert len(dataset.frames(1, "front")) == episode.length
     assert check(root).ok
+
+
+def test_a_full_disk_ends_the_episode_and_not_the_loop(small_disk):
+    spec = recorder_spec(fps=30, robot_type="so101", arms={"arm": ("a",)}, cameras={"front": (96, 96)})
+    rng = np.random.default_rng(0)
+    zero = frozen([0.0])
+    with DatasetWriter(small_disk / "d", spec) as writer:
+        recorder = Recorder(writer)
+        recorder.start("pick")
+        ballast = fill(small_disk, 200)
+        with pytest.warns(UserWarning, match="disk full while recording"):
+            for k in range(2000):
+                frame = Frame(k, k, rng.integers(0, 255, (96, 96, 3), dtype=np.uint8))
+                state = ArmState(k, zero, zero, zero, zero, zero)
+                limits = {f"limit {k // 4}": 1} if k < 200 else {}
+                applied = Applied(k, {}, {}, {}, {}, limits)
+                recorder.on_step(Observation(k, {"arm": state}, {}, {"front": frame}), applied)
+                if k % 20 == 0 and writer.recording:
+                    threads_idle(writer)
+        assert not recorder.recording and isinstance(recorder.error, DatasetError)
+        with pytest.raises(DatasetError, match="disk full while recording episode 0"):
+            recorder.save()
+        ballast.unlink()
+        recorder.start("pick")
+        recorder.discard()
+    assert repair(small_disk / "d").recovered == (0,)
 
 
 def test_disk_fills_while_saving(small_disk):

@@ -251,10 +251,14 @@ def test_misuse_is_told(tmp_path):
             writer.start(" ")
         with pytest.raises(DatasetError, match="JSON-able"):
             writer.start("pick", {"what": object()})
-        writer.start("pick")
+        writer.start("pick", {"draw": np.float32(0.5), "gains": np.arange(3)})
         with pytest.raises(DatasetError, match="an episode is open; save"):
             writer.start("pick")
-        writer.discard()
+        add_rows(writer, range(2))
+        with pytest.raises(DatasetError, match="no scalar 'next.succes'; did you mean 'next.success'"):
+            writer.save(last={"next.succes": True})
+        writer.save(last={"next.success": np.bool_(True)})  # the episode was still open
+    assert Dataset(tmp_path / "d").open().episode(0).info == {"draw": 0.5, "gains": [0, 1, 2]}
 
 
 def test_info_json_says_what_lerobot_needs(tmp_path):
