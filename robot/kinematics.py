@@ -1,8 +1,8 @@
 """Forward and inverse kinematics of one arm, from its description.
 
 Everything is in the arm's base frame `B` and in the joint order of its `ArmModel`; angles rad, lengths m,
-quaternions `wxyz`. An arm of five joints cannot reach every pose: position comes first and exactly, the wanted
-directions are met as well as the remaining joints allow.
+quaternions `wxyz`. An arm of five joints cannot reach every pose: position comes first and exactly, the
+wanted directions are met as well as the remaining joints allow.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from .types import F64
 DAMPING = 4e-4  # lambda^2 of damped least squares far from the goal; vanishes with the error
 DAMPING_FADE_M = 0.02  # error at which half of it is left
 STEP_MAX_RAD = 0.5  # longest step of one joint in one iteration
+STUCK = 8  # iterations without progress after which a try ends
+SEEDS = 600  # poses from which restarts are chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,14 @@ class Kinematics:
         self.q_min = lo if q_min is None else np.maximum(lo, np.asarray(q_min, dtype=np.float64))
         self.q_max = hi if q_max is None else np.minimum(hi, np.asarray(q_max, dtype=np.float64))
         self._jac = np.zeros((6, self._mj.nv))
-        self._seeds = np.random.default_rng(101).uniform(self.q_min, self.q_max, (32, len(model.joints)))
+        self._bank: dict[int, tuple[F64, F64]] = {}  # site -> poses to restart from, and their frames
 
     @property
     def n(self) -> int:
         return len(self.model.joints)
 
     def fk(self, q: ArrayLike, site: str | None = None) -> tuple[F64, F64]:
-        """Pose in B of `site` (default: the tool site) at `q` (n,) rad: p_B (3,) m, quat_wxyz (4,), w >= 0."""
+        """Pose in B of `site` (default: the tool site) at `q` (n,) rad: p_B (3,) m, quat_wxyz (4,)."""
         index = self._site(site or self.model.tool_site)
         self._place(q)
         quat = np.zeros(4)
@@ -86,6 +88,7 @@ class Kinematics:
         self,
         q0: ArrayLike,
         p_B: ArrayLike,
+        *,
         x_axis: ArrayLike | None = None,
         y_axis: ArrayLike | None = None,
         yaw_rad: float | None = None,
@@ -99,33 +102,35 @@ class Kinematics:
 
         `x_axis` (3,): wanted direction of the site's x axis, for the grasp site the approach. `y_axis` (3,):
         wanted direction of its y axis, for the grasp site the closing direction, from the moving pad to the
-        fixed one; it is met as closely as the x axis allows. `yaw_rad` is short for a horizontal `y_axis` at that
-        angle about B's z. Directions need not have length 1. When the first try does not converge, up to
-        `restarts` more start from home, rest and fixed random poses. Raises `RigError` for an unknown site and
-        `ValueError` for wrong shapes or values that are not finite.
+        fixed one; it is met as closely as the x axis allows. `yaw_rad` is short for a horizontal `y_axis` at
+        that angle about B's z. Directions need not have length 1. When the first try does not converge, up to
+        `restarts` more start from those of a fixed set of poses that are nearest to the goal; with 0 the
+        answer stays near `q0`. Raises `RigError` for an unknown site and `ValueError` for wrong shapes or
+        values that are not finite.
         """
         index = self._site(site or self.model.grasp_site)
         start = _vector("q0", q0, self.n)
-        goal = _vector("p_B", p_B, 3)
-        x_goal = None if x_axis is None else _unit("x_axis", x_axis)
         if yaw_rad is not None:
             if y_axis is not None:
                 raise ValueError("give y_axis or yaw_rad, not both")
             y_axis = [np.cos(yaw_rad), np.sin(yaw_rad), 0.0]
-        y_goal = None if y_axis is None else _unit("y_axis", y_axis)
-
-        def attempt(q: F64) -> IkResult:
-            return self._descend(q, index, goal, x_goal, y_goal, position_tol_m, axis_tol_rad, iterations)
-
-        best = attempt(start)
+        goal = _Goal(
+            _vector("p_B", p_B, 3),
+            None if x_axis is None else _unit("x_axis", x_axis),
+            None if y_axis is None else _unit("y_axis", y_axis),
+            position_tol_m,
+            axis_tol_rad,
+        )
+        best = self._descend(start, index, goal, iterations)
         used = best.iterations
-        for q in [self.model.home_q_rad, self.model.rest_q_rad, *self._seeds][: max(0, restarts)]:
-            if best.converged:
-                break
-            found = attempt(np.asarray(q))
-            used += found.iterations
-            if found.converged or _cost(found, position_tol_m) < _cost(best, position_tol_m):
-                best = found
+        if not best.converged and restarts > 0:
+            for seed in self._nearest(index, goal, restarts):
+                found = self._descend(seed, index, goal, iterations)
+                used += found.iterations
+                if found.converged or goal.cost(found) < goal.cost(best):
+                    best = found
+                if best.converged:
+                    break
         return IkResult(best.q, best.position_error_m, best.axis_error_rad, used, best.converged)
 
     def step(
@@ -133,6 +138,7 @@ class Kinematics:
         q: ArrayLike,
         v_linear: ArrayLike,
         v_angular: ArrayLike | None,
+        *,
         dt: float,
         dq_max: ArrayLike,
         site: str | None = None,
@@ -140,17 +146,17 @@ class Kinematics:
         """One step of differential inverse kinematics: `q` (n,) rad after `dt` s.
 
         `v_linear` (3,) m/s and `v_angular` (3,) rad/s (None = free) are the wanted velocities of `site`
-        (default: the tool site) in B. If a joint would exceed its `dq_max` (n,) rad/s, all are slowed by the same
-        factor, so that the direction of motion stays. Joints at a limit stop there; the others make up for
-        them.
+        (default: the tool site) in B; the linear one comes first. If a joint would exceed its `dq_max` (n,)
+        rad/s, all are slowed by the same factor, so that the direction of motion stays. Joints at a limit
+        stop there; the others make up for them as well as they can.
         """
         index = self._site(site or self.model.tool_site)
         q = np.clip(_vector("q", q, self.n), self.q_min, self.q_max)
         linear = _vector("v_linear", v_linear, 3) * dt
-        angular = None if v_angular is None else _vector("v_angular", v_angular, 3) * dt
+        turn = _NO_TURN if v_angular is None else _Turn(_vector("v_angular", v_angular, 3) * dt, _ALL)
         self._place(q)
         jac = self._jacobian(index)
-        dq = self._within(q, lambda free: _two_tasks(jac, linear, angular, _ALL, free, DAMPING))
+        dq = self._within(q, lambda free: _two_tasks(jac * free, linear, turn, (DAMPING, DAMPING)))
         most = float(np.max(np.abs(dq) / (np.broadcast_to(np.asarray(dq_max, float), q.shape) * dt)))
         return np.clip(q + dq / max(1.0, most), self.q_min, self.q_max)
 
@@ -170,44 +176,63 @@ class Kinematics:
         mujoco.mj_jacSite(self._mj, self._data, self._jac[:3], self._jac[3:], index)
         return self._jac[:, self._dof]
 
-    def _descend(
-        self,
-        q: F64,
-        index: int,
-        goal: F64,
-        x_goal: F64 | None,
-        y_goal: F64 | None,
-        position_tol_m: float,
-        axis_tol_rad: float,
-        iterations: int,
-    ) -> IkResult:
+    def _descend(self, q: F64, index: int, goal: _Goal, iterations: int) -> IkResult:
         q = np.clip(q, self.q_min, self.q_max)
-        best: tuple[float, F64, float, float] | None = None
-        stuck, count = 0, 0
+        best, best_cost, stuck, count = None, np.inf, 0, 0
         for count in range(1, iterations + 1):
             self._place(q)
-            error = goal - self._data.site_xpos[index]
-            turn, rows, axis_error = _turn(self._data.site_xmat[index].reshape(3, 3), x_goal, y_goal)
-            distance = float(np.sqrt(error @ error))
-            if distance < position_tol_m and axis_error < axis_tol_rad:
-                return IkResult(q, distance, axis_error, count, True)
+            error = goal.p - self._data.site_xpos[index]
+            turn, axis_error = goal.turn(self._data.site_xmat[index].reshape(3, 3))
+            distance = _norm(error)
+            found = IkResult(q, distance, axis_error, count, goal.met(distance, axis_error))
+            if found.converged:
+                return found
             cost = distance + 0.01 * axis_error
-            if best is None or cost < best[0] - 1e-7:
-                stuck = 0
-            else:
-                stuck += 1
-            if best is None or cost < best[0]:
-                best = (cost, q, distance, axis_error)
-            if stuck >= 8:
+            stuck = 0 if cost < best_cost - 1e-6 else stuck + 1
+            if cost < best_cost:
+                best, best_cost = found, cost
+            if stuck >= STUCK:
                 break
-            size = distance + 0.1 * axis_error
-            damping = DAMPING * size / (size + DAMPING_FADE_M)
-            jac = self._jacobian(index)
-            dq = self._within(q, lambda free: _two_tasks(jac, error, turn, rows, free, damping))
-            most = float(np.abs(dq).max())
-            q = np.clip(q + dq * min(1.0, STEP_MAX_RAD / max(most, 1e-12)), self.q_min, self.q_max)
+            q = self._move(q, index, error, turn)
         assert best is not None
-        return IkResult(best[1], best[2], best[3], count, False)
+        # The directions cannot be met; the position may.
+        for _ in range(STUCK):
+            if best.position_error_m < 0.1 * goal.position_tol_m:
+                break
+            self._place(best.q)
+            q = self._move(best.q, index, goal.p - self._data.site_xpos[index], _NO_TURN)
+            self._place(q)
+            distance = float(np.linalg.norm(goal.p - self._data.site_xpos[index]))
+            if distance >= best.position_error_m:
+                break
+            axis_error = goal.turn(self._data.site_xmat[index].reshape(3, 3))[1]
+            best = IkResult(q, distance, axis_error, count, goal.met(distance, axis_error))
+            count += 1
+        return IkResult(best.q, best.position_error_m, best.axis_error_rad, count, best.converged)
+
+    def _move(self, q: F64, index: int, error: F64, turn: _Turn) -> F64:
+        """One damped step from the placed pose `q` towards `error` (3,) m and, less so, `turn`."""
+        jac = self._jacobian(index)
+        damping = (_fade(_norm(error)), _fade(0.1 * _norm(turn.vector)))
+        dq = self._within(q, lambda free: _two_tasks(jac * free, error, turn, damping))
+        most = float(np.abs(dq).max())
+        return np.clip(q + dq * min(1.0, STEP_MAX_RAD / max(most, 1e-12)), self.q_min, self.q_max)
+
+    def _nearest(self, index: int, goal: _Goal, count: int) -> F64:
+        """The `count` poses of a fixed random set (SEEDS, n) that bring the site nearest to the goal."""
+        if index not in self._bank:
+            seeds = np.random.default_rng(101).uniform(self.q_min, self.q_max, (SEEDS, self.n))
+            frames = np.empty((SEEDS, 12))
+            for k, q in enumerate(seeds):
+                self._place(q)
+                frames[k, :3], frames[k, 3:] = self._data.site_xpos[index], self._data.site_xmat[index]
+            self._bank[index] = seeds, frames
+        seeds, frames = self._bank[index]
+        cost = np.linalg.norm(frames[:, :3] - goal.p, axis=1)
+        for want, first in ((goal.x, 3), (goal.y, 4)):
+            if want is not None:
+                cost = cost + 0.1 * np.arccos(np.clip(frames[:, first::3] @ want, -1.0, 1.0))
+        return seeds[np.argsort(cost, kind="stable")[:count]]
 
     def _within(self, q: F64, solve: Callable[[F64], F64]) -> F64:
         """`solve(free)` again and again, until no joint at a limit is asked to leave its range."""
@@ -222,60 +247,84 @@ class Kinematics:
         return dq * free
 
 
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    p: F64  # (3,) m
+    x: F64 | None  # (3,) unit
+    y: F64 | None  # (3,) unit
+    position_tol_m: float
+    axis_tol_rad: float
+
+    def met(self, distance_m: float, axis_error_rad: float) -> bool:
+        return distance_m < self.position_tol_m and axis_error_rad < self.axis_tol_rad
+
+    def cost(self, result: IkResult) -> float:
+        return 1e3 * max(0.0, result.position_error_m - self.position_tol_m) + result.axis_error_rad
+
+    def turn(self, rotation: F64) -> tuple[_Turn, float]:
+        """The turn still to be done from `rotation` (3, 3), and the largest angle missed, rad."""
+        x, y = rotation[:, 0], rotation[:, 1]
+        if self.x is None and self.y is None:
+            return _NO_TURN, 0.0
+        if self.x is None or self.y is None:
+            have, want = (y, self.y) if self.x is None else (x, self.x)
+            assert want is not None
+            turn = _between(have, want)
+            return _Turn(turn, _ALL - np.outer(have, have)), _norm(turn)
+        tilt = _between(x, self.x)
+        wanted = self.y - (self.y @ x) * x  # closing direction as seen along the approach
+        roll = float(np.arctan2(x @ _cross(y, wanted), y @ wanted))
+        return _Turn(tilt + roll * x, _ALL), max(_norm(tilt), abs(roll))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    vector: F64  # (3,) rad, rotation vector in B
+    rows: F64  # (k, 3) directions in which it matters; k = 0: the site may turn as it likes
+
+
 _ALL = np.eye(3)
+_NO_TURN = _Turn(np.zeros(3), _ALL[:0])
 
 
-def _two_tasks(jac: F64, linear: F64, turn: F64 | None, rows: F64, free: F64, damping: float) -> F64:
-    """Joint step (n,) for a displacement (3,) m and, with the freedom left, a turn (3,) rad.
+def _cross(a: F64, b: F64) -> F64:
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
-    `rows` (k, 3) are the directions in which the turn matters, `free` (n,) is 0 for joints that may not move.
-    """
-    jac = jac * free
+
+def _norm(vector: F64) -> float:
+    return float(np.sqrt(vector @ vector))
+
+
+def _fade(error_m: float) -> float:
+    return DAMPING * error_m / (error_m + DAMPING_FADE_M)
+
+
+def _two_tasks(jac: F64, linear: F64, turn: _Turn, damping: tuple[float, float]) -> F64:
+    """Joint step (n,) for a displacement (3,) m and, with the freedom left, a turn; lambda^2 of either."""
     move = jac[:3]
     gram = move @ move.T
-    inverse = move.T @ np.linalg.inv(gram + damping * _ALL)
-    dq = inverse @ linear
-    if turn is None or not len(rows):
+    dq = move.T @ np.linalg.solve(gram + (damping[0] + 1e-9) * _ALL, linear)
+    if not len(turn.rows):
         return dq
-    # Null space with much less damping, or the turn would disturb the position.
-    null = np.eye(len(free)) - move.T @ np.linalg.solve(gram + 1e-3 * damping * _ALL + 1e-9 * _ALL, move)
-    rest = rows @ jac[3:] @ null
-    missing = rows @ turn - rows @ (jac[3:] @ dq)
-    return dq + rest.T @ np.linalg.solve(rest @ rest.T + (damping + 1e-6) * np.eye(len(rows)), missing)
-
-
-def _turn(rotation: F64, x_goal: F64 | None, y_goal: F64 | None) -> tuple[F64, F64, float]:
-    """Rotation vector (3,) rad that is still to be done, the directions (k, 3) that count, and the error, rad."""
-    x, y = rotation[:, 0], rotation[:, 1]
-    if x_goal is None and y_goal is None:
-        return np.zeros(3), np.zeros((0, 3)), 0.0
-    if x_goal is None or y_goal is None:
-        have, want = (x, x_goal) if x_goal is not None else (y, y_goal)
-        assert want is not None
-        turn = _between(have, want)
-        return turn, _ALL - np.outer(have, have), float(np.sqrt(turn @ turn))
-    tilt = _between(x, x_goal)
-    # Closing direction as seen along the approach.
-    wanted = y_goal - (y_goal @ x) * x
-    roll = float(np.arctan2(x @ np.cross(y, wanted), y @ wanted))
-    return tilt + roll * x, _ALL, max(float(np.sqrt(tilt @ tilt)), abs(roll))
+    # Null space with hardly any damping, or the turn would disturb the position.
+    null = np.eye(len(dq)) - move.T @ np.linalg.solve(gram + 1e-7 * _ALL, move)
+    rest = turn.rows @ jac[3:] @ null
+    missing = turn.rows @ (turn.vector - jac[3:] @ dq)
+    eye = np.eye(len(missing))
+    return dq + rest.T @ np.linalg.solve(rest @ rest.T + (damping[1] + 1e-6) * eye, missing)
 
 
 def _between(a: F64, b: F64) -> F64:
     """Rotation vector (3,) rad that turns the unit vector `a` to `b` the short way."""
-    axis = np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
-    sine = float(np.sqrt(axis @ axis))
+    axis = _cross(a, b)
+    sine = _norm(axis)
     cosine = float(a @ b)
     if sine < 1e-9:
         if cosine > 0.0:
             return np.zeros(3)
-        axis = np.cross(a, np.eye(3)[int(np.argmin(np.abs(a)))])  # opposite: any axis across will do
-        return np.pi * axis / np.linalg.norm(axis)
+        axis = _cross(a, _ALL[int(np.argmin(np.abs(a)))])  # opposite: any axis across will do
+        return axis * (np.pi / _norm(axis))
     return axis * (float(np.arctan2(sine, cosine)) / sine)
-
-
-def _cost(result: IkResult, position_tol_m: float) -> float:
-    return 1e3 * max(0.0, result.position_error_m - position_tol_m) + result.axis_error_rad
 
 
 def _vector(name: str, values: ArrayLike, n: int) -> F64:
