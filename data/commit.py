@@ -7,6 +7,7 @@ repeated at any point.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -144,14 +145,23 @@ def carry_out(folder: Path, root: Path) -> None:
         os.replace(path, final)
         folders.add(final.parent)
     sync(root / "meta")
-    remove(folder)
+    with contextlib.suppress(OSError):  # what stays is cleared by the next writer
+        remove(folder)
 
 
 def remove(folder: Path) -> None:
     """Remove a capture. Renamed first: a kill on the way must not leave half of one behind."""
-    done = folder.with_name(f"done-{folder.name}")
+    number = 0
+    while (done := folder.with_name(f"done-{number}-{folder.name}")).exists():
+        number += 1
     os.replace(folder, done)
     shutil.rmtree(done, ignore_errors=True)
+
+
+def undecide(folder: Path) -> None:
+    """Take back what a failed `stage` left, the journal first: it must never stand without its files."""
+    (folder / JOURNAL).unlink(missing_ok=True)
+    shutil.rmtree(folder / STAGE, ignore_errors=True)
 
 
 def decided(folder: Path, episodes: int) -> bool:

@@ -28,7 +28,7 @@ from .layout import (
     place,
 )
 from .spec import DatasetSpec, extra_entry, spec_from_info
-from .stats import Stats, from_columns
+from .stats import Stats
 
 _NEEDED = ("codebase_version", "fps", "features", "total_episodes", "total_frames")
 
@@ -222,16 +222,6 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         row |= {f"videos/{key}/chunk_index": spot.file[0], f"videos/{key}/file_index": spot.file[1]}
         row |= {f"videos/{key}/from_timestamp": spot.from_s, f"videos/{key}/to_timestamp": spot.to_s}
     return row | {"meta/episodes/chunk_index": entry.file[0], "meta/episodes/file_index": entry.file[1]}
-
-
-def load_episode_stats(root: Path, total: int) -> list[Stats]:
-    """The statistics of each episode; empty where the dataset keeps none."""
-    found: list[Stats] = [{} for _ in range(total)]
-    for path in episode_files(root):
-        for row in read_table(path).to_pylist():
-            if row["episode_index"] < total:
-                found[row["episode_index"]] = from_columns(row)
-    return found
 
 
 def load_stats(root: Path) -> Stats:

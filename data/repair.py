@@ -11,7 +11,7 @@ from typing import Any
 from ..robot.errors import DatasetError
 from .capture import read_label
 from .check import Report, check, report
-from .commit import JOURNAL, carry_out, decided, recoverable_rows, stage
+from .commit import JOURNAL, carry_out, decided, recoverable_rows, stage, undecide
 from .disk import explain, read_json
 from .layout import INFO, PRIVATE, QUARANTINE, REPAIR, captures
 from .lock import RootLock
@@ -99,7 +99,7 @@ def _recover(root: Path, actions: list[str]) -> list[int]:
     meta = load_meta(root) if folders else None
     for folder in folders:
         assert meta is not None
-        (folder / JOURNAL).unlink(missing_ok=True)  # of a commit that no longer fits
+        undecide(folder)  # a commit that no longer fits
         try:
             label = read_label(folder)
             meta = _recover_one(folder, meta, label)

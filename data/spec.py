@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ..robot.errors import DatasetError
 from .codec import VideoCodec
 from .layout import FORMAT, IMAGE_PREFIX, dropped_key, image_key
@@ -176,8 +174,3 @@ def _component_names(size: int, names: Any) -> tuple[str, ...]:
     if isinstance(names, list) and len(names) == size:
         return tuple(map(str, names))
     return tuple(str(i) for i in range(size))
-
-
-def scalar_dtype(name: str) -> np.dtype:
-    """numpy dtype of a scalar feature."""
-    return np.dtype(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -56,8 +55,19 @@ def pictures(path: Path, *, deep: bool = False) -> Pictures:
 def remux(source: Path, target: Path, count: int, fps: int) -> None:
     """Copy the first `count` pictures to an mp4 with presentation times k / fps, without encoding again.
 
-    `DatasetError` when the source holds fewer; `OSError` when the disk refuses.
+    `DatasetError` when the source holds fewer or cannot be copied; `OSError` when the disk refuses.
     """
+    try:
+        done = _copied(source, target, count, fps)
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise DatasetError(f"{source}: cannot be copied: {error}") from error
+    if done < count:
+        raise DatasetError(f"{source}: {done} pictures, expected {count}")
+
+
+def _copied(source: Path, target: Path, count: int, fps: int) -> int:
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
         with av.open(str(target), "w", format="mp4") as output:
@@ -75,8 +85,7 @@ def remux(source: Path, target: Path, count: int, fps: int) -> None:
                 packet.stream = copy
                 output.mux(packet)
                 done += 1
-    if done < count:
-        raise DatasetError(f"{source}: {done} pictures, expected {count}")
+    return done
 
 
 def decode(path: Path, start_s: float, count: int, fps: int) -> Iterator[U8]:
@@ -100,26 +109,6 @@ def decode(path: Path, start_s: float, count: int, fps: int) -> Iterator[U8]:
         f"{path}: picture {wanted - first} of {count} at {wanted / fps:.3f} s is not in the video; "
         f"`twinloop dataset check` tells which episodes are hurt"
     )
-
-
-def decode_at(path: Path, times_s: list[float], fps: int) -> list[U8]:
-    """The pictures (h, w, 3) nearest to these times (s), which must be sorted."""
-    wanted = [round(t * fps) for t in times_s]
-    found: dict[int, U8] = {}
-    for start in wanted:
-        if start in found:
-            continue
-        for frame in _frames_from(path, start / fps):
-            k = _position(frame, fps)
-            i = bisect.bisect_left(wanted, k)
-            if i < len(wanted) and wanted[i] == k:
-                found[k] = _rgb(frame)
-            if k >= start:
-                break
-    missing = [k for k in wanted if k not in found]
-    if missing:
-        raise DatasetError(f"{path}: no picture at {missing[0] / fps:.3f} s")
-    return [found[k] for k in wanted]
 
 
 def _rgb(frame: VideoFrame) -> U8:

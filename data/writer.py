@@ -17,7 +17,7 @@ from ..robot.errors import DatasetError, nearest
 from ..robot.types import U8
 from .capture import Capture
 from .codec import VideoCodec
-from .commit import carry_out, decided, recoverable_rows, remove, stage
+from .commit import carry_out, decided, recoverable_rows, remove, stage, undecide
 from .disk import explain, is_full, write_json
 from .layout import INFO, PRIVATE, SPEC, captures
 from .lock import RootLock
@@ -238,19 +238,24 @@ class DatasetWriter:
                 last=last,
                 length=capture.length,
             )
+        except OSError as error:
+            undecide(capture.folder)
+            cause = "disk full" if is_full(error) else str(error)
+            raise DatasetError(
+                f"{self.root}: {cause} while saving episode {index}; saved episodes are intact, this one "
+                f"lies in {capture.folder}: free some space, then `twinloop dataset repair {self.root}` "
+                f"brings it back"
+            ) from error
+        try:
             carry_out(capture.folder, self.root)
         except OSError as error:
-            shutil.rmtree(capture.folder / "stage", ignore_errors=True)
-            raise self._unsaved(error, capture, index) from error
+            self.close()  # half of the renames are done: nothing may be written before the rest is
+            raise DatasetError(
+                f"{self.root}: {error} while putting episode {index} in its place; it is whole: opening the "
+                f"writer again, or `twinloop dataset repair {self.root}`, finishes that"
+            ) from error
         self._meta = grown
         return index
-
-    def _unsaved(self, error: OSError, capture: Capture, index: int) -> DatasetError:
-        cause = "disk full" if is_full(error) else str(error)
-        return DatasetError(
-            f"{self.root}: {cause} while saving episode {index}; saved episodes are intact and this one lies "
-            f"in {capture.folder}: free some space, then `twinloop dataset repair {self.root}` brings it back"
-        )
 
     def discard(self) -> None:
         """Drop the open episode; nothing happens when none is open."""

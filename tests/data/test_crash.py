@@ -148,6 +148,34 @@ def test_a_repair_that_is_killed_can_be_repeated(ram_path, monkeypatch):
     pytest.fail("repair never finished")
 
 
+def test_a_rename_that_fails_loses_nothing(tmp_path, monkeypatch):
+    """A disk that fails in the middle of the renames: the writer stops, and the next one finishes them."""
+    replace, calls = os.replace, 0
+    root = record(tmp_path / "d", (5,))
+
+    def failing(source, target):
+        nonlocal calls
+        calls += str(target).endswith((".mp4", "stats.json"))
+        if calls == 3:
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    with DatasetWriter(root, spec(), resume=True) as writer:
+        writer.start("place", {"seed": 7})
+        add_rows(writer, range(OPEN), 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", failing)
+            with pytest.raises(DatasetError, match="while putting episode 1 in its place; it is whole"):
+                writer.save()
+        with pytest.raises(DatasetError, match="not open"):
+            writer.start("again")
+    assert Dataset(root).open().num_episodes == 1
+    with DatasetWriter(root, spec(), resume=True) as writer:
+        assert writer.num_episodes == 2
+    assert_episode(Dataset(root).open(), 1, 1, OPEN)
+    assert check(root).findings == ()
+
+
 def test_sources_learnt_in_the_open_episode_survive(tmp_path):
     writer = DatasetWriter(tmp_path / "d", spec())
     writer.open()
