@@ -16,6 +16,7 @@ from time import process_time, thread_time_ns
 
 import numpy as np
 from ruckig import InputParameter, OutputParameter, Ruckig, Synchronization
+from twinloop.robot.models import load_model
 from twinloop.robot.rig import load_rig
 from twinloop.robot.types import ActionChunk
 from twinloop.sim.scene import build_scene
@@ -26,22 +27,26 @@ from guard_fakes import Bench  # noqa: E402
 
 SECONDS = 60.0
 CONTROL_HZ = 50.0
-POSES = np.array(  # above, down at the table, above, to the side, down, up
-    [
-        [0.0, -0.6, 0.9, 1.1, 0.0],
-        [0.3, 0.1, 0.55, 0.9, 0.4],
-        [0.3, -0.4, 0.8, 1.1, 0.4],
-        [-0.5, -0.3, 0.8, 1.1, -0.3],
-        [-0.5, 0.15, 0.5, 0.9, -0.3],
-        [0.0, -0.6, 0.9, 1.1, 0.0],
-    ]
-)
+
+
+def lowered(pose: np.ndarray, gap_m: float = 0.008) -> np.ndarray:
+    """`pose` with the shoulder turned down until the gripper is `gap_m` above what the guard allows."""
+    pose = pose.copy()
+    model = Bench().guard._collision
+    while (model.distances(np.append(pose, 0.06)) - model.limit)[model.contacts :].min() > gap_m:
+        pose[1] += 0.002
+    return pose
+
+
+HOME = np.array(load_model("so101").home_q_rad)
+ABOVE = [HOME + [0.4, 0.1, 0.1, 0.0, 0.0], HOME + [-0.5, 0.2, 0.0, 0.0, 0.3]]
+POSES = [HOME, ABOVE[0], lowered(ABOVE[0]), ABOVE[0], ABOVE[1], lowered(ABOVE[1]), ABOVE[1], HOME]
 
 
 def motion(t: float) -> np.ndarray:
     """Pick-and-place, one pose a second, smooth between them; (5,) rad."""
     k, x = divmod(t, 1.0)
-    a, b = POSES[int(k) % 5], POSES[int(k) % 5 + 1]
+    a, b = POSES[int(k) % 7], POSES[int(k) % 7 + 1]
     return a + (b - a) * x * x * (3.0 - 2.0 * x)
 
 

@@ -15,6 +15,7 @@ from .types import ActionChunk, Applied, Frame, Observation
 log = logging.getLogger(__name__)
 
 PARK_TIMEOUT_NS = 20_000_000_000  # a park that takes longer is given up: the arm is released, and said so
+ATTEMPT_NS = 100_000_000
 
 
 @runtime_checkable
@@ -138,22 +139,19 @@ class GuardedRobot:
         """
         try:
             if self.guard.is_open:
-                self._park()
-                self.guard.close(unparked=not self.guard.parked)
+                try:
+                    self._park()
+                finally:
+                    self.guard.close(unparked=not self.guard.parked)
         finally:
             self._close_cameras()
 
     def _park(self) -> None:
-        if self.guard.mode == "estop":
-            return
-        self.guard.park()
         deadline = self._clock.now() + PARK_TIMEOUT_NS
-        while not self.guard.parked and self._clock.now() < deadline:
-            if self.guard.mode != "park":
-                if self.guard.mode == "estop":
-                    return
-                self.guard.park()
-            self._clock.sleep_until(self._clock.now() + 4 * self.guard.period_ns)
+        while not self.guard.parked and self.guard.mode != "estop" and self._clock.now() < deadline:
+            self.guard.park()
+            # A park that was broken off (a load, say) has this long to settle before the next attempt.
+            self._clock.sleep_until(self._clock.now() + ATTEMPT_NS)
 
     def _close_cameras(self) -> None:
         for name, camera in self.cameras.items():

@@ -1,8 +1,8 @@
 """Distances between capsules, table, workspace box and obstacles, on the way to the next stop.
 
 Every pair of shapes has its own bound `R[pair, joint]`: how far joint motion can bring the two closer, m/rad.
-With it one evaluated pose vouches for all poses around it: pairs whose distance exceeds what the joints can
-use up need not be looked at (most ticks), and the way between two sampled poses is proven clear, not only the
+So a known distance is used up by motion, at a known rate at most: pairs with enough left need not be looked
+at (nearly all, in nearly every tick), and the way between two sampled poses is proven clear, not only the
 samples. A pair that starts closer than its limit (an arm lying on the table) may not come closer but may move
 apart: its own floor follows it up to the limit.
 """
@@ -19,15 +19,18 @@ from ..rig import Box, Rig
 from ..types import F64
 from .commands import Layout
 from .filter import LimitFilter, Step
-from .geometry import MARGIN, GuardScene
+from .geometry import MARGIN, GuardScene, Ids
 from .reach import closing_rates, contact_pairs, neighbours
 
+SLIDING = 5  # pairs at most, the closest: the other capsules of a link say much the same
 NEAR = 0.02  # m, pairs this close to their limit go on sliding
 TOLERANCE = 5e-4  # m, how much a pair that is inside its limit may still close in
 DIP = 1e-3  # m, how far the bound between two sampled poses may lie inside the limit
 REST_ROOM = 3e-3  # m, how much closer than at a rest pose its pairs may come: room to arrive there
 LIFT = 2e-3  # m, distance above the limit that sliding aims for, so that there is room to move along
 AHEAD = 0.15  # rad, sliding looks no farther ahead: the linearisation ends there
+FAR = 0.3  # m, distances beyond are not told apart
+MANY = 40  # pairs at once: then MuJoCo's broad phase is faster than one pair after the other
 APPROACH = 5.0  # 1/s, speed towards a limit per metre that is left while sliding
 
 
@@ -51,7 +54,7 @@ class CollisionModel:
         self._table_m = rig.table.height_m
         scene = self._scene = GuardScene(rig, layout.arms, layout.grippers, obstacles)
         scene.compile(neighbours(scene, layout.low, layout.high, rig.guard.self_collision_m))
-        pairs = contact_pairs(scene)
+        pairs = self._geoms = contact_pairs(scene)
         count, n = len(scene.moving), len(pairs)
         self.capsules, self.contacts = count, n
         names = scene.names
@@ -73,9 +76,11 @@ class CollisionModel:
             self.limit = np.minimum(self.limit, self.distances(rest) - REST_ROOM)
         self._floor = self.limit.copy()
         self._recovering = np.zeros(len(limit), dtype=bool)
-        self._ref_q: F64 | None = None
-        self._ref_slack: F64 = np.zeros(len(limit))
+        self._at: F64 = np.zeros(scene.size)  # pose commanded last
+        self._slack: F64 = np.zeros(len(limit))  # lower bound of the distances above the floors there
+        self._seen: tuple[F64, F64] | None = None  # the same for the pose that was asked about last
         self.sliding: list[int] = []  # pairs along which the arm slides
+        self.slid: NDArray[np.bool_] | None = None  # (M,) joints of the arms that do
         self._groups = [
             [
                 *range(at.start, at.stop),
@@ -98,9 +103,7 @@ class CollisionModel:
                 geom = contact.geom
                 np.minimum.at(out, self._pair_of[geom[:, 0], geom[:, 1]], contact.dist)
         if count:
-            low, high = scene.boxes()
-            out[n : n + count] = low[:, 2] - self._table_m
-            out[n + count : -1] = np.minimum(low - self._box[0], self._box[1] - high).min(axis=1)
+            out[n:-1] = self._planes()
         return out[:-1]
 
     def min_distance(self, q: F64) -> tuple[float, tuple[str, str]]:
@@ -113,7 +116,7 @@ class CollisionModel:
 
     def clear(self, q: F64) -> bool:
         """Whether every pair keeps its limit at `q`, or is no closer than it already was."""
-        return bool((self.distances(q) >= self._floor).all())
+        return not np.count_nonzero(self.distances(q) < self._floor)
 
     def names(self, pairs: Sequence[int]) -> list[str]:
         """Names of the limits that `pairs` stand for."""
@@ -121,66 +124,82 @@ class CollisionModel:
 
     def involved(self, pairs: Sequence[int]) -> NDArray[np.bool_]:
         """Joints (M,) of the arms, grippers included, that can change the distance of any of `pairs`."""
-        touched = (self._rates[pairs] > 0.0).any(axis=0)
-        out = np.zeros(touched.size, dtype=bool)
+        touched = (self._rates[np.array(pairs)] > 0.0).any(axis=0)
+        out = np.zeros(self._rates.shape[1], dtype=bool)
         for members in self._groups:
             out[members] = touched[members].any()
         return out
 
     def anchor(self, q: F64) -> None:
         """Start anew from `q`: pairs that are too close there may stay so, but come no closer."""
-        self._floor = np.minimum(self.limit, self.distances(q) - TOLERANCE)
+        distance = self.distances(q)
+        self._floor = np.minimum(self.limit, distance - TOLERANCE)
         self._recovering = self._floor < self.limit
-        self._ref_q = None
+        self._at, self._slack = q, distance - self._floor
+        self._seen = None
         self.sliding = []
 
     def committed(self, q: F64) -> None:
         """`q` is the pose now commanded: pairs that moved apart on the way may not close in again."""
+        if self._seen is not None and self._seen[0] is q:
+            self._slack = self._seen[1]
+        else:
+            self._slack = self._slack - self._rates @ np.abs(q - self._at)
+        self._at, self._seen = q, None
         if self._recovering.any():
-            floor = np.minimum(self.limit, self.distances(q) - TOLERANCE)
-            self._floor = np.maximum(self._floor, floor)
+            pairs = np.flatnonzero(self._recovering)
+            distance = self._evaluate(q, pairs)
+            floor = np.minimum(self.limit[pairs], distance - TOLERANCE)
+            self._floor[pairs] = np.maximum(self._floor[pairs], floor)
+            self._slack[pairs] = distance - self._floor[pairs]
             self._recovering = self._floor < self.limit
-            self._ref_q = None
 
     def blocked(self, fltr: LimitFilter, step: Step) -> list[int]:
         """Pairs that could come too close on the way from `step` to the stop after it; [] = clear.
 
-        At most `lookahead` poses are evaluated: the next, the last, then halves of the pieces between them
-        that are not proven clear yet. A piece that stays unproven counts as blocked.
+        Only pairs that the motion could use up are evaluated, at `lookahead` poses at most: the next, the
+        last, then halves of the pieces between them that are not proven clear yet. A pair that stays unproven
+        counts as blocked.
         """
-        rates, way = self._rates, step.travel
-        if self._ref_q is not None:
-            used = rates @ (np.abs(step.p - self._ref_q) + way)
-            if np.count_nonzero(used > self._ref_slack) == 0:
-                return []
-        first = self._look(step.p)
-        moved = np.abs(step.p - fltr.p)
-        if np.count_nonzero(rates @ (way + moved) > first) == 0:
+        rates = self._rates
+        uses = rates @ np.array((np.abs(step.p - self._at), step.travel)).T
+        moved, ahead = uses[:, 0], uses[:, 1]
+        slack = self._slack - moved
+        near = (slack < ahead).nonzero()[0]
+        if not near.size:
+            self._seen = (step.p, slack)
             return []
+        first = slack[near] = self._evaluate(step.p, near) - self._floor[near]
+        self._seen = (step.p, slack)
         # From the last command, which keeps the limit, to this one; then along the stop.
-        hits = (first < 0.0) | self._crossed(first, rates @ moved)
-        if hits.any():
-            return np.flatnonzero(hits).tolist()
+        hits = (first < 0.0) | self._crossed(near, first, moved[near])
+        if np.count_nonzero(hits):
+            return near[hits].tolist()
+        tight = first < ahead[near]
+        if not np.count_nonzero(tight):
+            return []
+        near, first = near[tight], first[tight]
         path = fltr.stop_path(step)
         end = path.at(1.0)
-        last = self._look(end)
-        if (last < 0.0).any():
-            return np.flatnonzero(last < 0.0).tolist()
+        last = self._evaluate(end, near) - self._floor[near]
+        if last.min() < 0.0:
+            return near[last < 0.0].tolist()
         left = self._poses - 2
         pieces = [(0.0, step.p, first, 1.0, end, last)]
         while pieces:
             x, p, before, y, q, after = pieces.pop()
-            hits = self._crossed(before + after, rates @ (np.abs(q - p) + path.recoil))
-            if not hits.any():
+            used = rates[near] @ (np.abs(q - p) + path.recoil)
+            hits = self._crossed(near, before + after, used)
+            if not np.count_nonzero(hits):
                 continue
             if left == 0:
-                return np.flatnonzero(hits).tolist()
+                return near[hits].tolist()
             left -= 1
             z = 0.5 * (x + y)
             pose = path.at(z)
-            middle = self._look(pose)
-            if (middle < 0.0).any():
-                return np.flatnonzero(middle < 0.0).tolist()
+            middle = self._evaluate(pose, near) - self._floor[near]
+            if middle.min() < 0.0:
+                return near[middle < 0.0].tolist()
             pieces += [(z, pose, middle, y, q, after), (x, p, before, z, pose, middle)]
         return []
 
@@ -190,14 +209,17 @@ class CollisionModel:
         """Take out of the motion from `q` to `target` what brings the pairs in `hits` too close, and those it
         slid along so far. Returns target and velocity to aim for: the same objects when nothing changes."""
         pairs = sorted({*self.sliding, *hits})
+        self.slid = None
         if not pairs:
             return target, velocity
-        slack = self.distances(q) - self._floor  # also puts the scene at q
+        index = np.array(pairs)
+        slack = dict(zip(pairs, self._evaluate(q, index) - self._floor[index], strict=True))
+        self._scene.place(q)
         mujoco.mj_comPos(self._scene.model, self._scene.data)
         delta = target - q
         active: list[tuple[F64, float]] = []
         self.sliding = []
-        for pair in pairs:
+        for pair in sorted(pairs, key=slack.__getitem__)[:SLIDING]:
             gradient, room = self._gradient(pair, q), max(float(slack[pair]), 0.0)
             if gradient is None:
                 continue
@@ -206,7 +228,8 @@ class CollisionModel:
                 self.sliding.append(pair)
         if not active:
             return target, velocity
-        shrink = AHEAD / max(AHEAD, float(np.abs(delta).max()))
+        self.slid = self.involved(self.sliding)
+        shrink = np.where(self.slid, AHEAD / max(AHEAD, float(np.abs(delta[self.slid]).max())), 1.0)
         delta = delta * shrink
         pace = np.zeros(q.size) if velocity is None else velocity * shrink
         for _ in range(2):
@@ -221,27 +244,38 @@ class CollisionModel:
                     pace = pace + lever * (lack / norm)
         return q + delta, pace
 
-    def _crossed(self, ends: F64, used: F64) -> NDArray[np.bool_]:
-        """Whether a pair may lie inside its limit between two poses, whose distances sum up to `ends`: they
-        change by no more than `used` on the way. Pairs that start inside are only held to the samples."""
-        return (0.5 * (ends - used) < -DIP) & ~self._recovering
+    def _crossed(self, pairs: Ids, ends: F64, used: F64) -> NDArray[np.bool_]:
+        """Whether `pairs` may lie inside their limit between two poses: there their distances sum up to
+        `ends`, and on the way they change by no more than `used`. Pairs that start inside only count at the
+        poses themselves."""
+        return (0.5 * (ends - used) < -DIP) & ~self._recovering[pairs]
 
-    def _look(self, q: F64) -> F64:
-        """Distance of every pair above its floor at `q`; becomes the reference of later ticks."""
-        slack = self.distances(q) - self._floor
-        self._ref_q, self._ref_slack = q, slack
-        return slack
+    def _evaluate(self, q: F64, pairs: Ids) -> F64:
+        """Distances of `pairs` at `q`, (k,) m."""
+        if pairs.size > MANY:
+            return self.distances(q)[pairs]
+        scene, n = self._scene, self.contacts
+        scene.place(q)
+        split = int(np.searchsorted(pairs, n))  # pairs are in ascending order
+        out = np.empty(pairs.size)
+        for i, pair in enumerate(pairs[:split].tolist()):
+            one, two = self._geoms[pair]
+            out[i] = mujoco.mj_geomDistance(scene.model, scene.data, one, two, FAR, None)
+        if split < pairs.size:
+            out[split:] = self._planes()[pairs[split:] - n]
+        return out
+
+    def _planes(self) -> F64:
+        """Distance of every moving capsule from the table, then from the workspace, as the scene stands."""
+        low, high = self._scene.boxes()
+        inside = np.minimum(low - self._box[0], self._box[1] - high)
+        return np.concatenate([low[:, 2] - self._table_m, inside.min(axis=1)])
 
     def _gradient(self, pair: int, q: F64) -> F64 | None:
         """How the distance of `pair` changes with the joints, (M,); the scene stands at `q`."""
         scene, n, count = self._scene, self.contacts, self.capsules
         if pair < n:
-            contact = scene.data.contact
-            geom = contact.geom
-            mine = np.flatnonzero(self._pair_of[geom[:, 0], geom[:, 1]] == pair)
-            if not mine.size:
-                return None
-            return scene.apart(int(mine[np.argmin(contact.dist[mine])]), q)
+            return scene.apart(*self._geoms[pair], q)
         k = (pair - n) % count
         if pair < n + count:
             return scene.towards(k, 2, 1.0, q)

@@ -36,6 +36,7 @@ SLACK = 1e-9  # rounding allowed in the checks, in the joint's unit
 REST = 1e-14  # rad or m: a state that stops within this way is at rest
 LAG = 1e-4  # rad or m: a command this close to what was asked counts as not limited
 PURSUIT = 0.99  # of the velocity limit: the most a goal may move at, so that it can be caught up with
+_STRAIGHT = {True: Synchronization.Phase, False: Synchronization.No}
 _OK = (Result.Working, Result.Finished)
 
 Bools = NDArray[np.bool_]
@@ -105,6 +106,7 @@ class LimitFilter:
         self.lo, self.hi = self._lo.copy(), self._hi.copy()
         self._outside = False
         self._speed = 1.0
+        self._straight = False
         self._ruckig = Ruckig(size, dt_s)
         self._input, self._output = _generator(size, self._v_max, self._a_max, self._j_max)
         self._stop_input, _ = _generator(size, self._v_max, self._a_max, self._j_max)
@@ -134,12 +136,20 @@ class LimitFilter:
         self.commit(self.propose(target.ravel(), None if velocity is None else velocity.ravel()))
         return self.p.reshape(self.shape)
 
-    def propose(self, target: F64, velocity: F64 | None = None, speed: float = 1.0) -> Step:
+    def propose(
+        self, target: F64, velocity: F64 | None = None, speed: float = 1.0, straight: Bools | None = None
+    ) -> Step:
         """Next state on the way to `target` moving at `velocity` (both flat, finite).
 
         `speed` (0, 1] scales the velocity limit; a joint above the lower limit brakes within the others.
+        The joints where `straight` (flat) is true arrive together, on a straight line where they can, instead
+        of each as soon as it can.
         """
         given = self._input
+        if straight is not None or self._straight:
+            self._straight = straight is not None
+            chosen = np.zeros(self.p.size, dtype=bool) if straight is None else straight
+            given.per_dof_synchronization = [_STRAIGHT[joint] for joint in chosen.tolist()]
         goal = np.minimum(np.maximum(target, self.lo), self.hi)
         if speed != self._speed:
             self._speed = speed

@@ -109,13 +109,27 @@ class GuardScene:
         point = self.data.geom_xpos[geom] - along * np.sign(along[side]) * sign
         return self._jacobian(geom, point)[side] * sign * self.jaw_scale(q)
 
-    def apart(self, contact: int, q: F64) -> F64:
-        """Gradient (M,) of the distance of contact `contact` (index into data.contact). Needs `mj_comPos`."""
-        found = self.data.contact
-        first, second = (int(g) for g in found.geom[contact])
-        normal, point = found.frame[contact, :3], found.pos[contact]
-        rows = self._jacobian(second, point) - self._jacobian(first, point)
-        return (normal @ rows) * self.jaw_scale(q)
+    def apart(self, one: int, two: int, q: F64) -> F64:
+        """Gradient (M,) of the distance between two geoms. Needs `mj_comPos`."""
+        m, d = self.model, self.data
+        fromto = np.zeros(6)
+        gap = mujoco.mj_geomDistance(m, d, one, two, 10.0, fromto)
+        on_one, on_two = fromto[:3], fromto[3:]
+        normal = (on_two - on_one) * (1.0 if gap > 0.0 else -1.0)
+        length = float(np.linalg.norm(normal))
+        if length < 1e-6:  # just touching: from capsule axis to capsule axis instead
+            normal = self._from_axis(two, on_two) - self._from_axis(one, on_one)
+            length = float(np.linalg.norm(normal)) + 1e-12
+        rows = self._jacobian(two, on_two) - self._jacobian(one, on_one)
+        return (normal / length @ rows) * self.jaw_scale(q)
+
+    def _from_axis(self, geom: int, point: F64) -> F64:
+        """The point of a capsule's axis that is nearest to `point` on its surface, less `point`."""
+        axis, centre = self.data.geom_xmat[geom, 2::3], self.data.geom_xpos[geom]
+        if self.model.geom_type[geom] != int(mujoco.mjtGeom.mjGEOM_CAPSULE):
+            return centre - point
+        half = float(self.model.geom_size[geom, 1])
+        return centre + axis * float(np.clip(axis @ (point - centre), -half, half)) - point
 
     def _jacobian(self, geom: int, point: F64) -> F64:
         """Velocity of a point of `geom` for every flat coordinate (before jaw scaling), (3, M)."""

@@ -277,6 +277,8 @@ class Guard:
         speed = min(watch.park_speed, self.rig.guard.park_speed)
         if watch.blind:
             mover.stop()
+            if self.mode == "park":
+                self._plan = None  # a new way when it sees again
         elif self.mode == "park":
             self._park_on(now, speed)
         elif self._toward is not None:
@@ -290,6 +292,7 @@ class Guard:
                 self._mover.stop()
                 return
             self._plan = self._parking.plan(self._mover.p, speed, now)
+            self._last_ns = self._clock.now()  # planning takes some periods, at rest: that is no stall
         target, velocity = self._plan.sample(now)
         self._asked = target
         self._mover.move(target, velocity, speed, counted=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -37,16 +37,29 @@ class Parking:
 
         When every way is blocked it is the straight line, on which the look-ahead will slide or stop.
         """
-        n = self._joints
-        rest, *vias = (np.concatenate([pose[:n], start[n:]]) for pose in (self._rest, *self._vias))
-        routes = [[start, rest], *([start, via, rest] for via in vias)]
-        route = next((r for r in routes if self._clear(r)), routes[0])
+        route = next((r for r in self._routes(start) if self._clear(r)), None)
+        if route is None:
+            route = next(iter(self._routes(start)))
         times, rows = [now_ns], [start]
         for row in route[1:]:
             longest_s = float((np.abs(row - rows[-1]) / (self._v_max * speed * SHARE)).max())
             times.append(times[-1] + max(1_000_000, round(longest_s * 1e9)))
             rows.append(row)
         return Plan(times, np.vstack(rows), times[-1], "park")
+
+    def _routes(self, start: F64) -> Iterator[list[F64]]:
+        """Ways to the rest pose, the best first: straight; over a raised pose; and then those that begin with
+        some of the joints only (one, or those nearest to the base)."""
+        n = self._joints
+        rest, *vias = (np.concatenate([pose[:n], start[n:]]) for pose in (self._rest, *self._vias))
+        yield [start, rest]
+        for via in vias:
+            yield [start, via, rest]
+        for via in (*vias, rest):
+            for joints in (*([k] for k in range(n)), *(list(range(k)) for k in range(2, n))):
+                first = start.copy()
+                first[joints] = via[joints]
+                yield [start, first, rest] if via is rest else [start, first, via, rest]
 
     def arrived(self, sent: F64, measured: F64) -> bool:
         """Whether the commanded and the measured pose are at the rest pose."""

@@ -12,7 +12,7 @@ from twinloop.robot.guard import Guard
 from twinloop.robot.rig import Rig, load_rig
 from twinloop.robot.types import ActionChunk, ArmState, CameraSpec, Frame, GripperSpec, GripperState
 
-HOME = np.array([0.0, -0.6, 0.9, 1.1, 0.0])
+HOME = np.array([0.0, -0.75, 0.75, 1.25, -1.57])
 MS = 1_000_000
 
 

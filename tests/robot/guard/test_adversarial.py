@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from twinloop.robot.errors import GuardFault
 from twinloop.robot.guard import LIMIT_NAMES, CollisionModel
 from twinloop.robot.types import ActionChunk
 
-COMMANDS = 3_000  # in each of the four runs
+COMMANDS = 25_000  # in each of the four runs
 CLEARANCE = 1.0e-3  # m, tolerance of docs/safety.md on table, workspace and distances
 BAD = ("names", "dtype", "shape", "nonfinite", "range", "times", "future", "expired")
 
@@ -107,11 +108,11 @@ def test_no_limit_is_ever_exceeded(seed):
     for k in range(COMMANDS):
         good = guard.submit(sender.sound() if rng.random() < 0.7 else sender.broken())
         accepted, rejected = accepted + good, rejected + (not good)
-        for _ in range(1 if rng.random() < 0.9 else int(rng.integers(2, 30))):
+        for _ in range(1 if rng.random() < 0.96 else int(rng.integers(2, 20))):
             bench.tick()
             pose = np.append(arm.commands[-1][1], bench.gripper.commands[-1][1])
             sent.append(pose)
-            if len(sent) % 2:
+            if len(sent) % 4 == 0:
                 worst = min(worst, float((judge.distances(pose) - judge.limit).min()))
         applied = guard.collect()
         assert set(applied.limits) <= set(LIMIT_NAMES)
@@ -146,26 +147,17 @@ def test_no_limit_is_ever_exceeded(seed):
             sent.append(np.append(arm.commands[-1][1], bench.gripper.commands[-1][1]))
     pieces.append(np.array(sent))
     devices = guard._devices
-    spec = type("Spec", (), {})()
-    spec.q_min, spec.q_max = layout.low, layout.high
-    spec.dq_max, spec.ddq_max, spec.dddq_max = devices.v_max, devices.a_max, devices.j_max
+    spec = SimpleNamespace(
+        q_min=layout.low,
+        q_max=layout.high,
+        dq_max=devices.v_max,
+        ddq_max=devices.a_max,
+        dddq_max=devices.j_max,
+    )
     for piece in pieces:
         assert_limits(piece, spec, bench.period * 1e-9)
-    print(
-        "worst",
-        worst,
-        "differs",
-        differs,
-        "ticks",
-        sum(map(len, pieces)),
-        "pieces",
-        len(pieces),
-        "accepted",
-        accepted,
-        seen,
-    )
     assert worst > -CLEARANCE
-    assert differs > 100 and counted == differs
+    assert differs > 1000 and counted == differs
     assert accepted > 0.5 * COMMANDS and rejected > 0.1 * COMMANDS
     for name in ("position", "velocity", "acceleration", "jerk", "table", "self_collision", "expired"):
         assert seen.get(name, 0) > 10, name
