@@ -31,8 +31,8 @@ MODEL = ArmModel(
     tool_site="gripperframe",
     grasp_site="grasp",
     camera_site="wrist_camera",
-    rest_q_rad=frozen([0.0, -1.6, 1.35, 0.75, 0.0]),
-    home_q_rad=frozen([0.0, -0.6, 0.9, 0.9, 0.0]),
+    rest_q_rad=frozen([0.0, -1.6, 1.35, 0.75, -1.52]),
+    home_q_rad=frozen([0.0, -0.6, 0.45, 1.3, -1.52]),
     # The pads of so101.xml: pad_fixed's face is 26.1 mm below the jaw's axis; pad_moving's face is 1.1 mm
     # below it and reaches from 60.5 to 80.5 mm when both are parallel, 25 mm apart.
     gripper=Jaw(
