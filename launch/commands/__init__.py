@@ -1,0 +1,1 @@
+"""One module a command: each has a frozen dataclass `Command` with a method `run`."""

@@ -1,0 +1,178 @@
+"""The main job: demonstrations in the twin, a policy trained on them, deployed through loop and guard, judged.
+
+Every phase writes under `out` and can be taken up again: Ctrl-C keeps what is there, and running the demo
+again with `resume` goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..data.reader import Dataset
+from ..policies.samples import Samples
+from ..policies.train import TrainConfig, TrainProgress, TrainResult, default_config, train
+from ..robot.clock import Stopwatch
+from ..robot.errors import UsageError
+from ..robot.rig import Rig, load_rig
+from .collect import OBJECTS, Collected, collect, resized
+from .evaluate import EVAL_SEED, Evaluation, evaluate
+from .session import EpisodeResult
+from .workers import WorldPlan
+
+STATE_STEPS = 3000
+PICTURE = (128, 96)  # px, width and height: 4:3 as the cameras are
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """What the demo does; the defaults finish in under 10 minutes on two cores."""
+
+    out: Path = Path("out/demo")
+    rig: str = "so101"
+    task: str = "pick_place"
+    demos: int = 100
+    evals: int = 100
+    steps: int | None = None  # training steps; None = what suits the policy
+    state: bool = False  # train on the true state instead of the cameras
+    aux: bool = True  # auxiliary loss: regress the objects' positions from the keypoints
+    chunk: int = 20
+    noise_rad: float = 0.03  # injected into the expert while demonstrating
+    seed: int = 0
+    workers: int | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """Figures of all phases."""
+
+    config: DemoConfig
+    rig: Rig
+    collected: Collected
+    trained: TrainResult
+    evaluation: Evaluation
+    seconds: dict[str, float] = field(default_factory=dict)  # wall time of each phase
+
+
+@dataclass(frozen=True, slots=True)
+class DemoEvents:
+    """Called as the demo goes on; for progress bars."""
+
+    phase: Callable[[str, int], None] = lambda name, total: None
+    demonstration: Callable[[EpisodeResult, bool], None] = lambda result, saved: None
+    training: Callable[[TrainProgress], None] = lambda progress: None
+    episode: Callable[[EpisodeResult], None] = lambda result: None
+
+
+def world_plan(config: DemoConfig) -> WorldPlan:
+    """The fully randomised twin of the demo; without cameras for the state policy."""
+    rig = load_rig(config.rig)
+    return WorldPlan(rig, config.task, cameras=() if config.state else None, size=PICTURE)
+
+
+def train_config(config: DemoConfig) -> TrainConfig:
+    """How the demo's policy is trained."""
+    method = "bc" if config.state else "keypoint"
+    made = replace(default_config(method), seed=config.seed, chunk=config.chunk)
+    if config.steps is not None or config.state:
+        made = replace(made, steps=config.steps or STATE_STEPS)
+    if not config.aux:
+        made = replace(made, keypoint=replace(made.keypoint, aux_weight=0.0))
+    return made
+
+
+def run_demo(config: DemoConfig, events: DemoEvents | None = None) -> DemoResult:
+    """Collect, train and deploy. Raises `KeyboardInterrupt` after Ctrl-C, with everything so far on disk."""
+    events = events or DemoEvents()
+    plan = world_plan(config)
+    out, seconds = config.out, {}
+    if (out / "dataset").exists() and not config.resume:
+        raise UsageError(f"{out}: holds a demo already; add --resume to go on with it, or choose another --out")
+    watch = Stopwatch()
+    collected = _collect(config, plan, events)
+    seconds["collect"] = watch.seconds
+    watch.restart()
+    trained = _train(config, events)
+    seconds["train"] = watch.seconds
+    watch.restart()
+    events.phase("deploy", config.evals)
+    evaluation = evaluate(
+        plan,
+        out / "policy",
+        range(EVAL_SEED, EVAL_SEED + config.evals),
+        workers=config.workers,
+        on_episode=events.episode,
+    )
+    seconds["deploy"] = watch.seconds
+    result = DemoResult(config, resized(plan), collected, trained, evaluation, seconds)
+    (out / "result.json").write_text(json.dumps(figures(result), indent=1, default=str))
+    return result
+
+
+def _collect(config: DemoConfig, plan: WorldPlan, events: DemoEvents) -> Collected:
+    root = config.out / "dataset"
+    have = Dataset(root).open().num_episodes if root.exists() else 0
+    events.phase("collect", config.demos)
+    if have >= config.demos:
+        dataset = Dataset(root).open()
+        return Collected(dataset.num_episodes, dataset.num_frames, have, {})
+    return collect(
+        plan,
+        root,
+        config.demos - have,
+        first_seed=config.seed * 10_000,
+        noise_rad=config.noise_rad,
+        resume=have > 0 or root.exists(),
+        workers=config.workers,
+        on_episode=events.demonstration,
+    )
+
+
+def _train(config: DemoConfig, events: DemoEvents) -> TrainResult:
+    dataset = Dataset(config.out / "dataset").open()
+    if config.state:
+        samples = Samples.from_dataset(dataset, cameras=(), state=("observation.state", OBJECTS))
+    else:
+        samples = Samples.from_dataset(dataset, image_size=(PICTURE[1], PICTURE[0]))
+    made = train_config(config)
+    events.phase("train", made.steps)
+    result = train(samples, made, config.out / "policy", events.training, resume=config.resume)
+    if not result.finished:
+        raise KeyboardInterrupt
+    return result
+
+
+def figures(result: DemoResult) -> dict[str, Any]:
+    """The demo's figures as plain JSON."""
+    evaluation = result.evaluation
+    return {
+        "config": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result.config).items()},
+        "rig": result.rig.name,
+        "success": evaluation.rate,
+        "interval_95": evaluation.interval(),
+        "successes": sum(evaluation.successes),
+        "episodes": len(evaluation.successes),
+        "failed_seeds": [
+            s for s, ok in zip(evaluation.seeds, evaluation.successes, strict=True) if not ok
+        ],
+        "demonstrations": result.collected.episodes,
+        "demonstrations_tried": result.collected.tried,
+        "frames": result.collected.frames,
+        "training": {
+            "steps": result.trained.step,
+            "wall_s": result.trained.wall_s,
+            "steps_per_s": result.trained.steps_per_s,
+            "validation": dict(result.trained.validation),
+            "used": dict(result.trained.used),
+        },
+        "guard_ticks": evaluation.limits,
+        "guard_episodes": evaluation.limited_episodes,
+        "tracking_rms_deg": evaluation.tracking_rms_deg,
+        "loop": evaluation.loop,
+        "parked": evaluation.parked,
+        "seconds": result.seconds,
+    }
