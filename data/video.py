@@ -39,7 +39,6 @@ def pictures(path: Path, *, deep: bool = False) -> Pictures:
             assert stream.time_base is not None
             if deep:
                 stream.thread_type = "AUTO"
-                stream.codec_context.options = {"err_detect": "explode"}  # no concealing
             for item in container.decode(stream) if deep else container.demux(stream):
                 if isinstance(item, Packet) and not item.size:
                     continue  # the one that ends the stream

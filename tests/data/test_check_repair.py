@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from dataset_samples import add_rows, assert_episode, record, spec
+from dataset_samples import add_rows, assert_episode, record, row, spec
 from twinloop.data import Dataset, DatasetWriter
 from twinloop.data.check import check
 from twinloop.data.info import summary
@@ -155,6 +155,27 @@ def test_one_flipped_bit_is_found(tmp_path):
     report = check(root)
     assert not report.ok
     assert f"{VIDEO}: changed since episode 1 was saved" in "\n".join(report.lines())
+
+
+def test_pictures_that_do_not_decode_are_found_without_checksums(tmp_path):
+    """In a dataset that somebody else recorded only decoding tells; `deep=False` just counts."""
+    root, rng = record(tmp_path / "d", (5,)), np.random.default_rng(0)
+    with DatasetWriter(root, spec(), resume=True) as writer:
+        writer.start("place")
+        for k in range(20):
+            noise = {
+                c: rng.integers(0, 255, (*size, 3), dtype=np.uint8) for c, size in spec().cameras.items()
+            }
+            writer.add(row(k), noise)
+        writer.save()
+    shutil.rmtree(root / "meta/twinloop")
+    content = bytearray((root / VIDEO).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 16] = rng.integers(0, 255, 16, dtype=np.uint8).tobytes()
+    (root / VIDEO).write_bytes(content)
+    assert check(root, deep=False).ok
+    report = check(root)
+    assert not report.ok and f"episode 1: {VIDEO}:" in "\n".join(report.lines())
 
 
 def test_a_change_that_was_meant_can_be_accepted(tmp_path):

@@ -150,8 +150,8 @@ def test_disk_fills_while_saving(small_disk):
         ballast = fill(small_disk, 60)  # enough to end the logs, not for the saved files
         with pytest.raises(DatasetError, match="disk full while saving episode 1.*intact.*repair"):
             writer.save(last={"next.success": True})
-        assert not writer.recording
-        assert writer.num_episodes == 1
+        assert not writer.recording and writer.num_episodes == 1
+        assert not list(root.glob(".twinloop/capture-*/stage"))  # its room is given back
         ballast.unlink()
         writer.start("pick")  # the writer itself is still good
         add_rows(writer, range(7), 2)
