@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
-from guard_fakes import HOME, Bench
+from guard_fakes import HOME, Bench, FakeArm, FakeGripper, ManualClock
+from twinloop.robot.guard import Guard
 from twinloop.robot.guard.geometry import MARGIN
-from twinloop.robot.rig import ArmConfig, Box, GripperConfig, Pose, Rig, Table, load_rig
+from twinloop.robot.rig import ArmConfig, Box, GripperConfig, Pose, Rig, load_rig
+from twinloop.robot.types import ActionChunk
 
 DOWN = np.array([0.0, 1.2, -0.2, 1.2, 0.0])  # through the table
 FOLDED = np.array([0.0, -1.6, 1.6, 1.6, 0.0])
@@ -98,7 +102,7 @@ def test_no_command_goes_through_table_or_itself(target, limit):
 def test_no_command_leaves_the_workspace():
     rig = load_rig("so101")
     box = Box((-0.5, -0.12, -0.05), (0.6, 0.12, 0.8))
-    bench = Bench(rig=_with(rig, workspace=box))
+    bench = Bench(rig=replace(rig, workspace=box))
     bench.go(HOME + [1.5, 0, 0, 0, 0], 2.0)
     model = model_of(bench)
     gaps = [model.distances(np.append(q, 0.03))[-model.capsules :].min() for _, q in bench.arm.commands]
@@ -149,46 +153,59 @@ def test_a_start_inside_the_limit_may_only_move_apart():
     assert after > -1e-3
 
 
-def test_two_arms_keep_apart_and_one_that_is_blocked_does_not_stop_the_other():
-    from guard_fakes import FakeArm, FakeGripper, ManualClock
-    from twinloop.robot.guard import Guard
-    from twinloop.robot.types import ActionChunk
+class TwoArms:
+    """Two SO-101 side by side behind one guard."""
 
-    rig = Rig(
-        "two",
-        arms={
-            "left": ArmConfig("so101", Pose((0.0, 0.15, 0.0))),
-            "right": ArmConfig("so101", Pose((0.0, -0.15, 0.0))),
-        },
-        grippers={"left_jaw": GripperConfig("left"), "right_jaw": GripperConfig("right")},
-        workspace=Box((-1, -1, -0.1), (1, 1, 1)),
-        table=Table(),
-    )
-    clock = ManualClock()
-    arms = {name: FakeArm(rig, clock, name) for name in rig.arms}
-    grippers = {name: FakeGripper(rig, clock, name) for name in rig.grippers}
-    guard = Guard(rig, arms, grippers, clock)
-    guard.open()
-    model = guard._collision
-    left, right = HOME + [0.9, 0.4, -0.3, 0, 0], HOME + [-0.9, 0.4, -0.3, 0, 0]
-    worst, names = np.inf, set()
-    for k in range(600):
-        if k % 4 == 0:
-            now = clock.now()
-            goal = {"left": left[None], "right": right[None]}
-            if k > 300:
-                goal["left"] = DOWN[None] + [0.3, 0, 0, 0, 0]
-                goal["right"] = (HOME + [0.0, -0.3, 0, 0, 0.8])[None]
-            guard.submit(ActionChunk(now, 1, goal, {}, now + 100_000_000))
-        clock.t += guard.period_ns
-        guard.tick()
-        worst = min(worst, float((model.distances(guard._mover.p) - model.limit).min()))
-        names |= set(guard.collect().limits)
-    assert worst > -1e-3 and {"self_collision", "table"} <= names
-    np.testing.assert_allclose(arms["right"].goal, HOME + [0.0, -0.3, 0, 0, 0.8], atol=1e-3)
+    def __init__(self) -> None:
+        rig = Rig(
+            "two",
+            arms={
+                "left": ArmConfig("so101", Pose((0.0, 0.15, 0.0))),
+                "right": ArmConfig("so101", Pose((0.0, -0.15, 0.0))),
+            },
+            grippers={"left_jaw": GripperConfig("left"), "right_jaw": GripperConfig("right")},
+            workspace=Box((-1, -1, -0.1), (1, 1, 1)),
+        )
+        self.clock = ManualClock()
+        self.arms = {name: FakeArm(rig, self.clock, name) for name in rig.arms}
+        grippers = {name: FakeGripper(rig, self.clock, name) for name in rig.grippers}
+        self.guard = Guard(rig, self.arms, grippers, self.clock)
+        self.guard.open()
+        self.worst, self.names = np.inf, set()
+
+    def go(self, left, right, seconds: float) -> None:
+        guard, model = self.guard, self.guard._collision
+        for k in range(round(seconds * 200)):
+            if k % 4 == 0:
+                now = self.clock.now()
+                goal = {"left": np.atleast_2d(left), "right": np.atleast_2d(right)}
+                guard.submit(ActionChunk(now, 1, goal, {}, now + 100_000_000))
+            self.clock.t += guard.period_ns
+            guard.tick()
+            self.worst = min(self.worst, float((model.distances(guard._mover.p) - model.limit).min()))
+            self.names |= set(guard.collect().limits)
 
 
-def _with(rig: Rig, **changes) -> Rig:
-    from dataclasses import replace
+def test_two_arms_keep_apart():
+    two = TwoArms()
+    two.go(HOME + [0.9, 0.4, -0.3, 0, 0], HOME + [-0.9, 0.4, -0.3, 0, 0], 1.5)
+    assert two.worst > -1e-3 and "self_collision" in two.names
+    assert {"left/guard", "right/guard"} <= {n[: n.index("_")] for n in _closest(two)}
 
-    return replace(rig, **changes)
+
+def _closest(two: TwoArms) -> tuple[str, str]:
+    model = two.guard._collision
+    return model.min_distance(two.guard._mover.p)[1]
+
+
+@pytest.mark.parametrize("slides", [True, False])
+def test_an_arm_that_is_blocked_does_not_stop_the_other(slides, monkeypatch):
+    two = TwoArms()
+    if not slides:
+        monkeypatch.setattr(
+            two.guard._collision, "slide", lambda q, target, velocity, hits=(): (target, velocity)
+        )
+    free = HOME + [0.0, -0.3, 0, 0, 0.8]
+    two.go(DOWN, free, 2.0)
+    assert two.worst > -1e-3 and "table" in two.names
+    np.testing.assert_allclose(two.arms["right"].goal, free, atol=1e-3)

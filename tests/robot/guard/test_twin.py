@@ -37,7 +37,8 @@ def test_random_commands_on_the_twin_keep_every_limit():
             ActionChunk(now, 10 * MS, {"arm": rows}, {"gripper": rng.uniform(0, 0.1, 3)}, now + 60 * MS)
         )
         if guard.mode == "fault":
-            robot.clock.sleep_until(robot.clock.now() + 400 * MS)
+            while not guard._mover.at_rest:
+                robot.clock.sleep_until(robot.clock.now() + 100 * MS)
             guard.rearm()
             sent.clear()
         robot.clock.sleep_until(robot.clock.now() + 10 * MS)
