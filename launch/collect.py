@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,7 @@ def collect(
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
     writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume)
     objects: list[np.ndarray] = [np.zeros(0)]
-    recorder = Recorder(
-        writer,
-        vectors={OBJECTS: lambda obs, applied: objects[0]},
-        camera_fps={name: rig.cameras[name].fps for name in cameras},
-    )
+    recorder = make_recorder(writer, rig, cameras, objects)
     limits: Counter[str] = Counter()
     tried = saved = 0
     with writer:
@@ -96,10 +92,19 @@ def collect(
         return Collected(saved, writer.num_frames, tried, dict(limits))
 
 
+def make_recorder(
+    writer: DatasetWriter, rig: Rig, cameras: tuple[str, ...], objects: list[np.ndarray]
+) -> Recorder:
+    """A recorder that takes the true positions of the task's bodies from `objects[0]`."""
+    return Recorder(
+        writer,
+        vectors={OBJECTS: lambda obs, applied: objects[0]},
+        camera_fps={name: rig.cameras[name].fps for name in cameras},
+    )
+
+
 def resized(plan: WorldPlan) -> Rig:
     """The plan's rig with the plan's picture size."""
-    from dataclasses import replace
-
     if plan.size is None:
         return plan.rig
     width, height = plan.size

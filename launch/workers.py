@@ -138,3 +138,14 @@ def run_episodes(
         cancel.set()  # a no-op unless somebody stopped early: then running arms park
         pool.close()
         pool.join()
+
+
+def policy_needs(policy: Path | None) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """Cameras that a checkpoint wants, and the picture size (width, height) px it was trained from."""
+    if policy is None:
+        return (), None
+    from ..policies.checkpoint import read_config
+
+    config = read_config(policy)
+    sizes = {(width, height) for height, width in config.recorded.values()}
+    return tuple(config.cameras), sizes.pop() if len(sizes) == 1 else None

@@ -1,0 +1,75 @@
+"""`twinloop demo`: the whole job in one command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Run the whole job: demonstrations in the randomised twin, a policy trained on them, the policy deployed
+    through the same loop and guard on unseen seeds, and a report with pictures and a film.
+
+    Example:
+        twinloop demo
+        twinloop demo --state            the 15-second smoke test, from the true state
+        twinloop demo --quick            reduced in size, every stage real
+        twinloop demo --resume           go on after Ctrl-C
+    """
+
+    out: Path = Path("out/demo")
+    """Folder for the dataset, the policy, the report and the film."""
+    rig: str = "so101"
+    """Rig name or path of a rig file."""
+    task: str = "pick_place"
+    """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
+    demos: int = 100
+    """Demonstrations to collect."""
+    evals: int = 100
+    """Unseen seeds to deploy on."""
+    steps: int | None = None
+    """Training steps; by default what suits the policy."""
+    state: bool = False
+    """Train on the true state of the twin instead of the cameras."""
+    no_aux: bool = False
+    """Leave out the auxiliary loss (ablation)."""
+    no_noise: bool = False
+    """Demonstrate without injected noise (ablation)."""
+    chunk: int = 20
+    """Rows of an action chunk; 1 = no chunking (ablation)."""
+    seed: int = 0
+    """Seed of collection and training."""
+    workers: int | None = None
+    """Processes that run episodes; by default one a core."""
+    quick: bool = False
+    """Twenty demonstrations, few training steps, ten seeds: checks that everything works, not how well."""
+    resume: bool = False
+    """Go on with what stands in --out."""
+    no_film: bool = False
+    """Leave out the film."""
+
+    def run(self) -> int:
+        from ..demo import DemoConfig
+        from ..demo_session import run_with_progress
+
+        demos, evals, steps = self.demos, self.evals, self.steps
+        if self.quick:
+            demos, evals = min(demos, 20), min(evals, 10)
+            steps = steps or (600 if self.state else 150)
+        config = DemoConfig(
+            out=self.out,
+            rig=self.rig,
+            task=self.task,
+            demos=demos,
+            evals=evals,
+            steps=steps,
+            state=self.state,
+            aux=not self.no_aux,
+            chunk=self.chunk,
+            noise_rad=0.0 if self.no_noise else DemoConfig().noise_rad,
+            seed=self.seed,
+            workers=self.workers,
+            resume=self.resume,
+        )
+        return run_with_progress(config, film=not self.no_film)

@@ -1,0 +1,63 @@
+"""`twinloop deploy`: run a policy once, in real time if asked, and park."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Deploy a policy on the twin: one episode after another through loop and guard; the arm parks at the end
+    of each, and on Ctrl-C.
+
+    Example:
+        twinloop deploy out/demo/policy --sim --episodes 3 --film out/film.mp4
+    """
+
+    policy: Path
+    """Folder of the policy."""
+    sim: bool = False
+    """Run on the twin. Hardware and emulated devices are not in this version."""
+    rig: str = "so101"
+    """Rig name or path of a rig file."""
+    task: str = "pick_place"
+    """Task whose scene and success test are used."""
+    episodes: int = 1
+    """Episodes to run."""
+    seed: int = 2_000_000
+    """First seed."""
+    record: Path | None = None
+    """Record the episodes as a dataset in this folder."""
+    film: Path | None = None
+    """Write a film of the episodes (mp4)."""
+
+    def run(self) -> int:
+        from ...robot.errors import UsageError
+        from ...robot.rig import load_rig
+        from ..deploy import deploy
+        from ..progress import say
+        from ..video import film
+        from ..workers import AgentPlan, WorldPlan, policy_needs
+
+        if not self.sim:
+            raise UsageError("this version deploys on the twin: add --sim")
+        cameras, size = policy_needs(self.policy)
+        plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=size)
+        seeds = range(self.seed, self.seed + self.episodes)
+        successes = 0
+        for result in deploy(plan, self.policy, seeds, self.record):
+            successes += result.success
+            acted = ", ".join(f"{name} {ticks}" for name, ticks in sorted(result.limits.items()))
+            say(
+                f"seed {result.seed}: {'success' if result.success else 'FAILED'} after {result.steps} steps, "
+                f"{'parked' if result.parked else 'NOT parked'}; guard ticks: {acted or 'none'}"
+            )
+        say(f"{successes} of {self.episodes} episodes succeeded")
+        if self.film is not None:
+            world = plan.open()
+            try:
+                say(f"film: {film(world, AgentPlan(self.policy), seeds, next(iter(plan.rig.cameras)), self.film)}")
+            finally:
+                world.close()
+        return 0

@@ -1,0 +1,80 @@
+"""`twinloop eval`: success of a policy on unseen seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Run a policy on unseen seeds of the randomised twin, through the same loop and guard as a deployment.
+
+    Example:
+        twinloop eval out/lift-policy --task lift --episodes 100
+        twinloop eval --expert --task stack       how good is the scripted expert?
+    """
+
+    policy: Path | None = None
+    """Folder of the policy."""
+    expert: bool = False
+    """Run the task's scripted expert instead of a policy."""
+    rig: str = "so101"
+    """Rig name or path of a rig file."""
+    task: str = "pick_place"
+    """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
+    episodes: int = 100
+    """Seeds to run."""
+    first_seed: int = 1_000_000
+    """First seed; demonstrations use seeds from 0."""
+    randomize: tuple[str, ...] | None = None
+    """Groups to randomise: dynamics servo sensing camera scene; by default all of them."""
+    workers: int | None = None
+    """Processes that run episodes; by default one a core."""
+    json: Path | None = None
+    """Write the figures there, too."""
+
+    def run(self) -> int:
+        import json
+
+        from ...robot.errors import UsageError
+        from ...robot.rig import load_rig
+        from ..evaluate import evaluate
+        from ..progress import counter, say
+        from ..workers import WorldPlan, policy_needs
+
+        if (self.policy is None) != self.expert:
+            raise UsageError("give either the folder of a policy or --expert")
+        if self.episodes < 1:
+            raise UsageError(f"--episodes {self.episodes}: must be 1 or more")
+        rig = load_rig(self.rig)
+        cameras, size = policy_needs(self.policy)
+        plan = WorldPlan(rig, self.task, cameras=cameras, size=size, randomize=self.randomize)
+        seeds = range(self.first_seed, self.first_seed + self.episodes)
+        with counter("eval", self.episodes) as tick:
+            found = evaluate(
+                plan,
+                self.policy,
+                seeds,
+                workers=self.workers,
+                on_episode=lambda result: tick(True, "" if result.success else f"seed {result.seed} failed"),
+            )
+        low, high = found.interval()
+        say(
+            f"success {sum(found.successes)}/{len(found.successes)} "
+            f"({100 * low:.0f} to {100 * high:.0f} % at 95 % confidence), all arms parked: "
+            f"{'yes' if found.parked == len(seeds) else 'NO'}"
+        )
+        acted = ", ".join(f"{name} in {n}" for name, n in sorted(found.limited_episodes.items()))
+        say(f"guard, episodes in which a limit acted: {acted or 'none'}")
+        if self.json is not None:
+            failed = [s for s, ok in zip(found.seeds, found.successes, strict=True) if not ok]
+            figures = {
+                "success": found.rate,
+                "interval_95": (low, high),
+                "failed_seeds": failed,
+                "limits": found.limits,
+                "loop": found.loop,
+            }
+            self.json.write_text(json.dumps(figures, indent=1))
+        return 0

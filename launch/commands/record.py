@@ -1,0 +1,64 @@
+"""`twinloop record`: demonstrations into a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Record demonstrations of a task by its scripted expert in the randomised twin, as a LeRobotDataset v3.0.
+
+    A killed or interrupted recording keeps every saved episode; --resume goes on behind the last one.
+
+    Example:
+        twinloop record out/lift --task lift --episodes 50
+        twinloop record out/lift --task lift --episodes 50 --resume
+    """
+
+    root: Path
+    """Folder of the dataset."""
+    rig: str = "so101"
+    """Rig name or path of a rig file."""
+    task: str = "pick_place"
+    """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
+    episodes: int = 50
+    """Successful episodes to record."""
+    size: tuple[int, int] | None = None
+    """Picture width and height, px; by default as the rig's cameras."""
+    no_cameras: bool = False
+    """Record without pictures."""
+    noise: float = 0.03
+    """Standard deviation of the noise on the expert's joint goals, rad; the recorded label stays clean."""
+    seed: int = 0
+    """First episode seed."""
+    workers: int | None = None
+    """Processes that run episodes; by default one a core."""
+    resume: bool = False
+    """Append to the dataset."""
+
+    def run(self) -> int:
+        from ...robot.errors import UsageError
+        from ...robot.rig import load_rig
+        from ..collect import collect
+        from ..progress import counter, say
+        from ..workers import WorldPlan
+
+        if self.episodes < 1:
+            raise UsageError(f"--episodes {self.episodes}: must be 1 or more")
+        cameras = () if self.no_cameras else None
+        plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=self.size)
+        with counter("record", self.episodes) as tick:
+            done = collect(
+                plan,
+                self.root,
+                self.episodes,
+                first_seed=self.seed,
+                noise_rad=self.noise,
+                resume=self.resume,
+                workers=self.workers,
+                on_episode=lambda result, saved: tick(saved, "" if saved else "failed, not kept"),
+            )
+        say(f"{self.root}: {done.episodes} episodes recorded ({done.tried} run), {done.frames} frames in all")
+        return 0

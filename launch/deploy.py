@@ -1,0 +1,36 @@
+"""Deploy a policy: episodes one after another, parked at the end of each, recorded if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..data.writer import DatasetWriter
+from ..robot.clock import wall_time
+from ..sim.tasks import load_task
+from .collect import dataset_spec, make_recorder, record, resized
+from .session import EpisodeResult
+from .workers import AgentPlan, WorldPlan, run_episodes
+
+
+def deploy(
+    plan: WorldPlan, policy: Path, seeds: Sequence[int], record_to: Path | None = None
+) -> Iterator[EpisodeResult]:
+    """Yield the episodes of `seeds`; with `record_to`, failures are recorded too, marked as such."""
+    runs = run_episodes(
+        plan, AgentPlan(policy), seeds, workers=1, keep_trace=record_to is not None, park=True
+    )
+    if record_to is None:
+        yield from runs
+        return
+    task, rig = load_task(plan.task), resized(plan)
+    cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
+    objects: list[np.ndarray] = [np.zeros(0)]
+    writer = DatasetWriter(record_to, dataset_spec(rig, task, cameras), resume=record_to.exists())
+    recorder = make_recorder(writer, rig, cameras, objects)
+    with writer:
+        for result in runs:
+            record(recorder, task.text, result, objects, wall_time())
+            yield result
