@@ -31,14 +31,14 @@ def video_name(camera: str) -> str:
 class Capture:
     """Writes one open episode. Everything in it can be read after a kill, up to the last 0.2 s."""
 
-    def __init__(self, root: Path, spec: DatasetSpec, codec: VideoCodec, limit: int) -> None:
+    def __init__(self, root: Path, spec: DatasetSpec, codec: VideoCodec, *, limit: int, wait: bool) -> None:
         numbers = [int(path.name.rsplit("-", 1)[1]) for path in captures(root) if path.name[-6:].isdigit()]
         self.folder = root / PRIVATE / f"capture-{max(numbers, default=-1) + 1:06d}"
         self._root = root
         self._spec = spec
         self._rows = RowLog(self.folder / ROWS, spec)
         self._videos = {
-            camera: VideoLog(self.folder / video_name(camera), size, spec.fps, codec, limit)
+            camera: VideoLog(self.folder / video_name(camera), size, spec.fps, codec, limit=limit, wait=wait)
             for camera, size in spec.cameras.items()
         }
         self._keys = frozenset((*spec.vectors, *spec.scalars))

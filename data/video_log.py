@@ -32,19 +32,21 @@ def thinned(picture: U8) -> U8:
 class VideoLog:
     """Encodes one camera to mkv from a thread of its own (PyAV releases the GIL).
 
-    `put` never waits. Clusters of at most 0.1 s go straight to the file, so a kill costs at most those.
+    `put` waits only where `wait` says so. Clusters of at most 0.1 s go straight to the file, so a kill costs
+    at most those.
     A fault of the disk or encoder is kept in `error` and ends the log.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: int, codec: VideoCodec, limit: int) -> None:
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: int, codec: VideoCodec, *, limit: int, wait: bool
+    ) -> None:
         self._path = path
         self._height, self._width = size
         self._fps = fps
         self._codec = codec
-        self._limit = limit  # pictures that may wait
+        self._wait = wait
+        self._room = threading.Semaphore(limit)  # pictures that may still queue up
         self._queue: queue.SimpleQueue[U8 | bool] = queue.SimpleQueue()
-        self._put_count = 0  # written by the caller only
-        self._taken_count = 0  # written by the thread only
         self._thread = threading.Thread(target=self._work, name=f"video {path.stem}", daemon=True)
         self._opened = False
         self._last: av.VideoFrame | None = None
@@ -79,10 +81,9 @@ class VideoLog:
         Returns False when the row has no picture of its own: none was given, or too many were waiting.
         Either way the video grows by exactly one picture.
         """
-        if picture is None or self._put_count - self._taken_count >= self._limit:
+        if picture is None or not self._room.acquire(blocking=self._wait):
             self._queue.put(True)
             return False
-        self._put_count += 1
         self._queue.put(picture.copy())  # whoever owns the buffer may reuse it
         return True
 
@@ -107,7 +108,7 @@ class VideoLog:
         while (item := self._queue.get()) is not False:
             picture = None if item is True else item
             if picture is not None:
-                self._taken_count += 1
+                self._room.release()
             if self.error is not None:
                 continue
             try:

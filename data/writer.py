@@ -45,14 +45,17 @@ class DatasetWriter:
         resume: bool = False,
         codec: VideoCodec | None = None,
         queue_s: float = 1.0,
+        wait: bool = False,
     ) -> None:
-        """`resume` goes on with an existing dataset; `queue_s` is how much video (s) may wait for the encoder
-        before pictures are dropped, and recorded as dropped."""
+        """`resume` goes on with an existing dataset; `queue_s` is how much video (s) may queue up before the
+        encoder until pictures are dropped, and recorded as dropped. With `wait`, `add` then waits instead:
+        for simulation, which makes pictures faster than real time, and never where a robot is moving."""
         self.root = Path(root)
         self._spec = spec
         self._resume = resume
         self._codec = codec or VideoCodec()
         self._queue_s = queue_s
+        self._wait = wait
         self._lock = RootLock(self.root)
         self._meta: Meta | None = None
         self._capture: Capture | None = None
@@ -174,7 +177,7 @@ class DatasetWriter:
             raise DatasetError("task: empty; say in a few words what is done, as in 'pick the red cube'")
         info = _jsonable(info or {})
         limit = max(2, round(self._queue_s * self._spec.fps))
-        capture = Capture(self.root, self._spec, self._codec, limit)
+        capture = Capture(self.root, self._spec, self._codec, limit=limit, wait=self._wait)
         try:
             capture.open(task, info)
         except DatasetError:

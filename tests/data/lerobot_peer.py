@@ -1,7 +1,9 @@
 """Runs inside LeRobot's own environment (see benchmarks/peers/lerobot_env.sh): load, decode, batch, resume.
 
-python lerobot_peer.py ROOT load               print what LeRobot sees, as one JSON line
-python lerobot_peer.py ROOT resume EPISODES    append episodes with LeRobot's own writer
+    python lerobot_peer.py load ROOT [resume ROOT] [load ROOT] ...
+
+Each pair is done in turn and answered with one JSON line: what LeRobot sees, or how many episodes there are
+after its own writer appended one.
 """
 
 import json
@@ -46,26 +48,26 @@ def load(root: str) -> dict:
     return seen
 
 
-def resume(root: str, episodes: int) -> dict:
+def resume(root: str) -> dict:
     dataset = LeRobotDataset.resume("twinloop/test", root=root)
     skip = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
-    for _ in range(episodes):
-        for k in range(12):
-            frame: dict = {"task": "what LeRobot does"}
-            for key, feature in dataset.features.items():
-                if key in skip:
-                    continue
-                shape, dtype = tuple(feature["shape"]), feature["dtype"]
-                if dtype == "video":
-                    frame[key] = np.full(shape, 10 * k, np.uint8)
-                else:
-                    frame[key] = np.full(shape, k % 2 if dtype == "bool" else k, dtype)
-            dataset.add_frame(frame)
-        dataset.save_episode()
+    for k in range(12):
+        frame: dict = {"task": "what LeRobot does"}
+        for key, feature in dataset.features.items():
+            if key in skip:
+                continue
+            shape, dtype = tuple(feature["shape"]), feature["dtype"]
+            if dtype == "video":
+                frame[key] = np.full(shape, 10 * k, np.uint8)
+            else:
+                frame[key] = np.full(shape, k % 2 if dtype == "bool" else k, dtype)
+        dataset.add_frame(frame)
+    dataset.save_episode()
     dataset.finalize()
     return {"episodes": dataset.num_episodes}
 
 
 if __name__ == "__main__":
-    root, what = sys.argv[1], sys.argv[2]
-    print(json.dumps(load(root) if what == "load" else resume(root, int(sys.argv[3]))))
+    words = sys.argv[1:]
+    for what, folder in zip(words[::2], words[1::2], strict=True):
+        print(json.dumps({"load": load, "resume": resume}[what](folder)), flush=True)

@@ -67,7 +67,7 @@ def threads_idle(writer: DatasetWriter) -> None:
     deadline = time.monotonic() + 5
     assert writer._capture is not None
     while time.monotonic() < deadline and writer._capture.error is None:
-        if all(video._put_count == video._taken_count for video in writer._capture._videos.values()):
+        if all(video._queue.empty() for video in writer._capture._videos.values()):
             return
         time.sleep(0.005)
 

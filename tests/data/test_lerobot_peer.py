@@ -21,17 +21,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def lerobot(root: Path, *arguments: object) -> dict:
+def lerobot(*steps: tuple[str, Path]) -> list[dict]:
+    """Let LeRobot load or resume datasets, in one process since its imports take seconds."""
     script = Path(__file__).with_name("lerobot_peer.py")
-    command = [str(PYTHON), str(script), str(root), *map(str, arguments)]
-    home = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(root.parent / "hf"),
-        "HF_DATASETS_CACHE": str(root.parent / "hf"),
-    }
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **home})
+    words = [str(word) for step in steps for word in step]
+    home = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(steps[0][1].parent / "hf")}
+    command, environment = [str(PYTHON), str(script), *words], {**os.environ, **home}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def assert_seen(seen: dict, dataset: Dataset) -> None:
@@ -49,9 +47,8 @@ def assert_seen(seen: dict, dataset: Dataset) -> None:
 
 def test_lerobot_loads_decodes_batches_and_resumes(tmp_path):
     root = record(tmp_path / "d", (12, 9))
-    seen = lerobot(root, "load")
-    dataset = Dataset(root).open()
-    assert_seen(seen, dataset)
+    seen, appended = lerobot(("load", root), ("resume", root))
+    assert_seen(seen, Dataset(record(tmp_path / "same", (12, 9))).open())
     assert seen["tasks"] == ["pick", "place"]
     assert seen["features"]["action"] == [3] and seen["features"]["observation.images.front"] == [96, 96, 3]
     assert seen["batch"]["action"] == [8, 10, 3]
@@ -61,7 +58,7 @@ def test_lerobot_loads_decodes_batches_and_resumes(tmp_path):
             np.testing.assert_allclose(seen["rows"][i][f"observation.images.{camera}"], level(k), atol=3)
 
     # It goes on recording into our dataset, we go on after it, and both read the result.
-    assert lerobot(root, "resume", 1) == {"episodes": 3}
+    assert appended == {"episodes": 3}
     assert check(root).ok, check(root).lines()
     dataset = Dataset(root).open()
     assert dataset.episode(2).task == "what LeRobot does"
@@ -74,13 +71,13 @@ def test_lerobot_loads_decodes_batches_and_resumes(tmp_path):
         assert writer.save() == 3
     dataset = Dataset(root).open()
     assert_episode(dataset, 3, 3, 6)
-    assert_seen(lerobot(root, "load"), dataset)
 
     # The same once it is packed, across the two encoders.
     pack(root, tmp_path / "packed")
     packed = Dataset(tmp_path / "packed").open()
     assert_episode(packed, 3, 3, 6)
-    assert_seen(lerobot(tmp_path / "packed", "load"), packed)
+    for seen in lerobot(("load", root), ("load", tmp_path / "packed")):
+        assert_seen(seen, packed)
 
 
 def test_lerobot_loads_what_was_repaired(tmp_path):
@@ -94,4 +91,4 @@ def test_lerobot_loads_what_was_repaired(tmp_path):
         writer.close()
     done = repair(root)
     assert done.after.ok and done.recovered == (2,), done.lines()
-    assert_seen(lerobot(root, "load"), Dataset(root).open())
+    assert_seen(lerobot(("load", root))[0], Dataset(root).open())

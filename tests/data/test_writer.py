@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_add_never_waits_for_a_slow_encoder(tmp_path, monkeypatch):
     assert 0 < len(fresh) <= 10
     np.testing.assert_allclose(shown[fresh], [level(k) for k in fresh], atol=3)
     assert check(tmp_path / "d").ok
+
+
+def test_a_simulation_faster_than_real_time_can_wait(tmp_path, monkeypatch):
+    encode = VideoLog._encode
+    monkeypatch.setattr(VideoLog, "_encode", lambda *a: (time.sleep(0.005), encode(*a))[1])
+    with DatasetWriter(tmp_path / "d", spec(), queue_s=0.1, wait=True) as writer:
+        writer.start("pick")
+        add_rows(writer, range(60))  # far faster than the encoder
+        assert not any(writer.dropped.values())
+        writer.save()
+    assert_episode(Dataset(tmp_path / "d").open(), 0, 0, 60)
 
 
 def test_the_picture_is_taken_when_it_is_added(tmp_path):
