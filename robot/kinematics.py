@@ -21,7 +21,8 @@ from .types import F64
 DAMPING = 4e-4  # lambda^2 of damped least squares far from the goal; vanishes with the error
 DAMPING_FADE_M = 0.02  # error at which half of it is left
 STEP_MAX_RAD = 0.5  # longest step of one joint in one iteration
-STUCK = 8  # iterations without progress after which a try ends
+PATIENCE = 3  # iterations without progress after which steps get smaller
+STUCK = 9  # iterations without progress after which a try ends
 SEEDS = 600  # poses from which restarts are chosen
 
 
@@ -178,7 +179,7 @@ class Kinematics:
 
     def _descend(self, q: F64, index: int, goal: _Goal, iterations: int) -> IkResult:
         q = np.clip(q, self.q_min, self.q_max)
-        best, best_cost, stuck, count = None, np.inf, 0, 0
+        best, best_cost, stuck, count, reach = None, np.inf, 0, 0, STEP_MAX_RAD
         for count in range(1, iterations + 1):
             self._place(q)
             error = goal.p - self._data.site_xpos[index]
@@ -193,14 +194,19 @@ class Kinematics:
                 best, best_cost = found, cost
             if stuck >= STUCK:
                 break
-            q = self._move(q, index, error, turn)
+            if stuck and stuck % PATIENCE == 0:  # swinging about a singular pose: back, and smaller steps
+                q, reach = best.q, 0.2 * reach
+                self._place(q)
+                error = goal.p - self._data.site_xpos[index]
+                turn = goal.turn(self._data.site_xmat[index].reshape(3, 3))[0]
+            q = self._move(q, index, error, turn, reach)
         assert best is not None
         # The directions cannot be met; the position may.
         for _ in range(STUCK):
             if best.position_error_m < 0.1 * goal.position_tol_m:
                 break
             self._place(best.q)
-            q = self._move(best.q, index, goal.p - self._data.site_xpos[index], _NO_TURN)
+            q = self._move(best.q, index, goal.p - self._data.site_xpos[index], _NO_TURN, STEP_MAX_RAD)
             self._place(q)
             distance = float(np.linalg.norm(goal.p - self._data.site_xpos[index]))
             if distance >= best.position_error_m:
@@ -210,13 +216,13 @@ class Kinematics:
             count += 1
         return IkResult(best.q, best.position_error_m, best.axis_error_rad, count, best.converged)
 
-    def _move(self, q: F64, index: int, error: F64, turn: _Turn) -> F64:
+    def _move(self, q: F64, index: int, error: F64, turn: _Turn, reach: float) -> F64:
         """One damped step from the placed pose `q` towards `error` (3,) m and, less so, `turn`."""
         jac = self._jacobian(index)
         damping = (_fade(_norm(error)), _fade(0.1 * _norm(turn.vector)))
         dq = self._within(q, lambda free: _two_tasks(jac * free, error, turn, damping))
         most = float(np.abs(dq).max())
-        return np.clip(q + dq * min(1.0, STEP_MAX_RAD / max(most, 1e-12)), self.q_min, self.q_max)
+        return np.clip(q + dq * min(1.0, reach / max(most, 1e-12)), self.q_min, self.q_max)
 
     def _nearest(self, index: int, goal: _Goal, count: int) -> F64:
         """The `count` poses of a fixed random set (SEEDS, n) that bring the site nearest to the goal."""
@@ -307,7 +313,7 @@ def _two_tasks(jac: F64, linear: F64, turn: _Turn, damping: tuple[float, float])
     if not len(turn.rows):
         return dq
     # Null space with hardly any damping, or the turn would disturb the position.
-    null = np.eye(len(dq)) - move.T @ np.linalg.solve(gram + 1e-7 * _ALL, move)
+    null = np.eye(len(dq)) - move.T @ np.linalg.solve(gram + 1e-6 * _ALL, move)
     rest = turn.rows @ jac[3:] @ null
     missing = turn.rows @ (turn.vector - jac[3:] @ dq)
     eye = np.eye(len(missing))
