@@ -151,10 +151,12 @@ class PolicyAgent:
     def _picture(self, obs: Observation, camera: str, size: tuple[int, int]) -> U8:
         """(h, w, 3) as the network wants it; INTER_AREA averages, as the training data's cache did."""
         if camera not in obs.frames:
-            raise CheckpointError(f"{self.source}: no frame from camera '{camera}' yet{nearest(camera, obs.frames)}")
+            raise CheckpointError(
+                f"{self.source}: no frame from camera '{camera}' yet{nearest(camera, obs.frames)}"
+            )
         rgb = obs.frames[camera].rgb
         if rgb.shape[:2] == size:
-            return np.ascontiguousarray(rgb)
+            return np.array(rgb)  # a copy: frames are read-only, torch wants to own its memory
         small = cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_AREA)
         return np.asarray(small, dtype=np.uint8)
 

@@ -14,8 +14,6 @@ from twinloop.policies.samples import Samples
 from twinloop.policies.train import TrainConfig, default_config, train
 from twinloop.robot.rig import load_rig
 
-
-
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from twinloop.policies.samples import Samples
 from twinloop.robot.rig import Rig
 from twinloop.robot.types import F32, U8

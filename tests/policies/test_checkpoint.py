@@ -118,7 +118,9 @@ def test_other_normalisation(checkpoint: Path) -> None:
         (lambda t: t["net.0.weight"].add_(1), r"not the weights that config.json describes \(SHA-256"),
     ],
 )
-def test_bad_weights(checkpoint: Path, change: Callable[[dict[str, torch.Tensor]], object], message: str) -> None:
+def test_bad_weights(
+    checkpoint: Path, change: Callable[[dict[str, torch.Tensor]], object], message: str
+) -> None:
     edit_weights(checkpoint, change)
     refused(lambda: load_policy(checkpoint), message)
 
@@ -150,7 +152,9 @@ def test_checkpoint_of_another_rig_joints_cameras(camera_checkpoint: Path) -> No
         given: dict[str, Any] = {"joints": joints, "cameras": sizes, "rig": rig.name, "rig_hash": rig.hash()}
         return lambda: check_fits(config, **{**given, **change})
 
-    refused(fits(rig="koch"), "trained on rig 'so101', this is 'koch'; use its own rig, or train for this one")
+    refused(
+        fits(rig="koch"), "trained on rig 'so101', this is 'koch'; use its own rig, or train for this one"
+    )
     refused(fits(rig_hash="aaaaaaaaaaaa"), "rig 'so101' has changed since .* now aaaaaaaaaaaa")
     fits(rig_hash="aaaaaaaaaaaa", allow_changed_rig=True)()
     refused(

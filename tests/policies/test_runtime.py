@@ -104,7 +104,9 @@ def test_a_missing_frame_is_named(camera_checkpoint: Path) -> None:
 def test_nothing_that_is_not_finite_goes_on(checkpoint: Path) -> None:
     agent = PolicyAgent.load(checkpoint, RIG)
     agent.reset(0)
-    with pytest.raises(CheckpointError, match="predicted nan for 'shoulder_pan.pos', row 0: the observed state"):
+    with pytest.raises(
+        CheckpointError, match="predicted nan for 'shoulder_pan.pos', row 0: the observed state"
+    ):
         agent.act(observation(q=float("nan")))
     with torch.no_grad():
         next(agent.policy.parameters()).fill_(float("inf"))

@@ -71,9 +71,7 @@ def test_resumed_training_equals_an_uninterrupted_one(
     assert same(weights(last), weights(whole))
 
 
-def test_a_seed_gives_the_same_weights_bit_for_bit(
-    rows: Samples, small: TrainConfig, tmp_path: Path
-) -> None:
+def test_a_seed_gives_the_same_weights_bit_for_bit(rows: Samples, small: TrainConfig, tmp_path: Path) -> None:
     config = replace(tiny("keypoint", small), steps=6)
     a, b = (train(rows, config, tmp_path / name) for name in "ab")
     other = train(rows, replace(config, seed=1), tmp_path / "c")
