@@ -98,6 +98,7 @@ class LimitFilter:
             raise UsageError(f"LimitFilter: q_min {self._lo} must be below q_max {self._hi}")
         # Peak of the velocity ripple a jerk-limited move starts and ends with; used in the bounds below.
         self._knee = self._a_max**2 / (2.0 * self._j_max)
+        self._stop_way = self._v_max * (0.5 * self._v_max / self._a_max + 0.5 * self._a_max / self._j_max)
         self._inv_j, self._inv_2a = 1.0 / self._j_max, 0.5 / self._a_max
         self._a_2j, self._inv_2j = 0.5 * self._a_max / self._j_max, 0.5 / self._j_max
         size = self._lo.size
@@ -151,17 +152,21 @@ class LimitFilter:
             chosen = np.zeros(self.p.size, dtype=bool) if straight is None else straight
             given.per_dof_synchronization = [_STRAIGHT[joint] for joint in chosen.tolist()]
         goal = np.minimum(np.maximum(target, self.lo), self.hi)
-        if speed != self._speed:
-            self._speed = speed
+        self._speed = speed
+        resting = velocity is None
         if velocity is None:
             pace = np.zeros(goal.size)
         else:
-            # Only as fast as can be stopped between the goal and the end of the range.
-            knee, twice_a = self._knee, 2.0 * self._a_max
-            top = np.sqrt(knee * knee + twice_a * (self.hi - goal)) - knee
-            low = np.sqrt(knee * knee + twice_a * (goal - self.lo)) - knee
             cap = self._v_max * (speed * PURSUIT)
-            pace = np.minimum(np.maximum(velocity, -np.minimum(low, cap)), np.minimum(top, cap))
+            pace = np.minimum(np.maximum(velocity, -cap), cap)
+            above, below = self.hi - goal, goal - self.lo
+            if np.count_nonzero(np.minimum(above, below) < self._stop_way):
+                # Only as fast as can be stopped between the goal and the end of the range.
+                knee, twice_a = self._knee, 2.0 * self._a_max
+                top = np.sqrt(knee * knee + twice_a * above) - knee
+                low = np.sqrt(knee * knee + twice_a * below) - knee
+                pace = np.minimum(np.maximum(pace, -low), top)
+            resting = not np.count_nonzero(pace)
         given.current_acceleration = self.a.tolist()
         step, failed = self._advance(goal, pace)
         wrong = self._not_viable(step)
@@ -174,7 +179,7 @@ class LimitFilter:
         if stopping:
             self.stop(step, stopping)
             step.fallback = True
-        if step.travel.max() < REST:
+        if resting and step.travel.max() < REST:
             # Rounding must not keep the arm from ever being at rest.
             step.v, step.a = np.zeros(goal.size), np.zeros(goal.size)
             step.p = np.where(np.abs(step.p - goal) < SLACK, goal, step.p)

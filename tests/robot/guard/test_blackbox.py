@@ -23,11 +23,11 @@ def test_ring_keeps_the_last_rows_in_order():
 def test_a_row_that_was_being_written_is_left_out(tmp_path):
     box = BlackBox(("a",), 4, tmp_path / "box")
     box.open()
-    for k in range(3):
+    for k in range(6):
         box.begin()[0] = k
         box.end()
-    box.begin()[0] = 95.0
-    np.testing.assert_array_equal(read_blackbox(tmp_path / "box")[1][:, 1], [0, 1, 2])
+    box.begin()[0] = 99.0  # over the oldest row, 2
+    np.testing.assert_array_equal(read_blackbox(tmp_path / "box")[1][:, 1], [3, 4, 5])
 
 
 def test_guard_keeps_ten_seconds_of_everything():

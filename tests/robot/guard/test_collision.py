@@ -206,6 +206,7 @@ def test_an_arm_that_is_blocked_does_not_stop_the_other(slides, monkeypatch):
             two.guard._collision, "slide", lambda q, target, velocity, hits=(): (target, velocity)
         )
     free = HOME + [0.0, -0.3, 0, 0, 0.8]
+    two.go(DOWN, HOME, 1.5)
     two.go(DOWN, free, 2.0)
     assert two.worst > -1e-3 and "table" in two.names
     np.testing.assert_allclose(two.arms["right"].goal, free, atol=1e-3)
