@@ -179,7 +179,8 @@ class Kinematics:
 
     def _descend(self, q: F64, index: int, goal: _Goal, iterations: int) -> IkResult:
         q = np.clip(q, self.q_min, self.q_max)
-        best, best_cost, stuck, count, reach = None, np.inf, 0, 0, STEP_MAX_RAD
+        best = IkResult(q, np.inf, np.inf, 0, False)
+        best_cost, stuck, count, reach = np.inf, 0, 0, STEP_MAX_RAD
         for count in range(1, iterations + 1):
             self._place(q)
             error = goal.p - self._data.site_xpos[index]
@@ -200,7 +201,6 @@ class Kinematics:
                 error = goal.p - self._data.site_xpos[index]
                 turn = goal.turn(self._data.site_xmat[index].reshape(3, 3))[0]
             q = self._move(q, index, error, turn, reach)
-        assert best is not None
         # The directions cannot be met; the position may.
         for _ in range(STUCK):
             if best.position_error_m < 0.1 * goal.position_tol_m:
