@@ -64,7 +64,7 @@ def collect(
     task = load_task(plan.task)
     rig = resized(plan)
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
-    writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume)
+    writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume, wait=True)
     objects: list[np.ndarray] = [np.zeros(0)]
     recorder = make_recorder(writer, rig, cameras, objects)
     limits: Counter[str] = Counter()

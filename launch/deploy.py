@@ -28,7 +28,8 @@ def deploy(
     task, rig = load_task(plan.task), resized(plan)
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
     objects: list[np.ndarray] = [np.zeros(0)]
-    writer = DatasetWriter(record_to, dataset_spec(rig, task, cameras), resume=record_to.exists())
+    spec = dataset_spec(rig, task, cameras)
+    writer = DatasetWriter(record_to, spec, resume=record_to.exists(), wait=True)
     recorder = make_recorder(writer, rig, cameras, objects)
     with writer:
         for result in runs:

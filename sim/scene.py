@@ -86,6 +86,8 @@ def build_scene(
     spec.visual.global_.offheight = max([c.height for c in rig.cameras.values()] + [480])
     spec.visual.quality.shadowsize = 1024
     spec.visual.quality.offsamples = 0
+    # Fewer facets: a fourth of the time of a small picture, and no difference to be seen at 640x480.
+    spec.visual.quality.numslices, spec.visual.quality.numstacks, spec.visual.quality.numquads = 12, 6, 1
     spec.visual.map.znear = 0.005
     spec.visual.map.zfar = 10.0
     spec.stat.extent = 1.0

@@ -41,7 +41,7 @@ class PickPlace:
             *cube_params("cube"),
             uniform("task.cube_radius", 0.17, 0.29, "m", "distance of the cube from the base axis"),
             uniform("task.cube_angle", -0.25, 0.95, "rad", "direction of the cube from the base axis"),
-            uniform("task.cube_yaw", -0.785, 0.785, "rad", "turn of the cube about vertical"),
+            uniform("task.cube_yaw", -0.35, 0.35, "rad", "turn of the cube from square to the arm"),
             uniform("task.box_radius", 0.205, 0.235, "m", "distance of the box from the base axis"),
             uniform("task.box_angle", -0.95, -0.8, "rad", "direction of the box from the base axis"),
             uniform("task.start", -0.06, 0.06, "rad", "start pose, offset of each joint", size=5),
