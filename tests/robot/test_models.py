@@ -215,6 +215,21 @@ def test_groups(model):
         assert int(model.geom(pad).condim[0]) >= 4
 
 
+def test_links_left_out_of_the_checks_can_never_meet(model, data):
+    """Wrist and moving jaw are excluded though they are no neighbours: only roll and jaw move them."""
+    wrist, jaw = (
+        [g for g in geoms(model, GUARD) if model.body(model.geom_bodyid[g]).name == body]
+        for body in ("wrist", "moving_jaw_so101_v1")
+    )
+    (roll, grip), least = model.jnt_range[4:], 1.0
+    for data.qpos[4] in np.linspace(*roll, 30):
+        for data.qpos[5] in np.linspace(*grip, 12):
+            mujoco.mj_kinematics(model, data)
+            gaps = [mujoco.mj_geomDistance(model, data, a, b, 0.1, None) for a in wrist for b in jaw]
+            least = min(least, *gaps)
+    assert least > 0.006
+
+
 # --- poses ----------------------------------------------------------------------------------------------
 
 
