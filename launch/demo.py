@@ -91,7 +91,9 @@ def run_demo(config: DemoConfig, events: DemoEvents | None = None) -> DemoResult
     plan = world_plan(config)
     out, seconds = config.out, {}
     if (out / "dataset").exists() and not config.resume:
-        raise UsageError(f"{out}: holds a demo already; add --resume to go on with it, or choose another --out")
+        raise UsageError(
+            f"{out}: holds a demo already; add --resume to go on with it, or choose another --out"
+        )
     watch = Stopwatch()
     collected = _collect(config, plan, events)
     seconds["collect"] = watch.seconds
@@ -156,9 +158,7 @@ def figures(result: DemoResult) -> dict[str, Any]:
         "interval_95": evaluation.interval(),
         "successes": sum(evaluation.successes),
         "episodes": len(evaluation.successes),
-        "failed_seeds": [
-            s for s, ok in zip(evaluation.seeds, evaluation.successes, strict=True) if not ok
-        ],
+        "failed_seeds": [s for s, ok in zip(evaluation.seeds, evaluation.successes, strict=True) if not ok],
         "demonstrations": result.collected.episodes,
         "demonstrations_tried": result.collected.tried,
         "frames": result.collected.frames,

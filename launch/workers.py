@@ -17,6 +17,7 @@ from multiprocessing.pool import AsyncResult
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+from ..robot.errors import TwinloopError
 from ..robot.interfaces import Agent
 from ..robot.rig import Rig
 from ..sim.noise import NoisyAgent
@@ -70,17 +71,24 @@ class AgentPlan:
 _world: World | None = None
 _agents: Callable[[Twin], Agent] | None = None
 _cancel: Event | None = None
+_mistake: TwinloopError | None = None
 
 
 def _begin(plan: WorldPlan, agent: AgentPlan, cancel: Event) -> None:
-    global _world, _agents, _cancel  # noqa: PLW0603 - one world a worker process
+    global _world, _agents, _cancel, _mistake  # noqa: PLW0603 - one world a worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and asks through `cancel`
-    _world, _cancel = plan.open(), cancel
-    _agents = agent.build(_world)
+    _cancel = cancel
+    try:
+        _world = plan.open()
+        _agents = agent.build(_world)
+    except TwinloopError as error:  # a pool would start a failing worker again and again
+        _mistake = error
 
 
 def _episode(job: tuple[int, bool, bool]) -> EpisodeResult | None:
     seed, keep_trace, park = job
+    if _mistake is not None:
+        raise _mistake
     assert _world is not None and _agents is not None and _cancel is not None
     try:
         return run_episode(_world, _agents, seed, keep_trace=keep_trace, park=park, cancelled=_cancel.is_set)

@@ -57,7 +57,9 @@ class Command:
         if self.film is not None:
             world = plan.open()
             try:
-                say(f"film: {film(world, AgentPlan(self.policy), seeds, next(iter(plan.rig.cameras)), self.film)}")
+                say(
+                    f"film: {film(world, AgentPlan(self.policy), seeds, next(iter(plan.rig.cameras)), self.film)}"
+                )
             finally:
                 world.close()
         return 0

@@ -52,9 +52,7 @@ class Command:
         from ..collect import OBJECTS
         from ..progress import say, training_bar
 
-        config = replace(
-            default_config(self.method), chunk=self.chunk, seed=self.seed, device=self.device
-        )
+        config = replace(default_config(self.method), chunk=self.chunk, seed=self.seed, device=self.device)
         for name in ("steps", "batch", "lr"):
             if getattr(self, name) is not None:
                 config = replace(config, **{name: getattr(self, name)})

@@ -1,0 +1,70 @@
+"""Runs the scripts of `benchmarks/`, which print one JSON line a figure, and shows them as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..robot.errors import UsageError, nearest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def benchmark_names() -> list[str]:
+    """Scripts in `benchmarks/` of this checkout; empty when installed from a wheel."""
+    return sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
+
+
+def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -> int:
+    """Run `names` (none = all); returns 1 when a figure misses its target or a script fails."""
+    known = benchmark_names()
+    if not known:
+        raise UsageError("benchmarks are part of the repository: run `twinloop bench` from a checkout")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown benchmark '{name}'{nearest(name, known)}")
+    figures: list[dict[str, Any]] = []
+    failed: list[str] = []
+    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    for name in names or known:
+        print(f"running {name} ...", flush=True)
+        command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if quick else [])]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                try:
+                    figure = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(figure, dict):
+                    figures.append({"benchmark": name, **figure})
+        if process.returncode:
+            failed.append(name)
+    table = Table("benchmark", "figure", "value", "unit", "target", "")
+    for figure in figures:
+        value = figure.get("value")
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        ok = figure.get("ok")
+        mark = "" if ok is None else "[green]met[/]" if ok else "[red]missed[/]"
+        table.add_row(
+            figure["benchmark"],
+            str(figure.get("name", "")),
+            shown,
+            str(figure.get("unit", "")),
+            str(figure.get("target", "") or ""),
+            mark,
+        )
+    Console().print(table)
+    for name in failed:
+        print(f"benchmark {name} ended with an error (its message is above)")
+    if json_to is not None:
+        json_to.write_text("".join(json.dumps(figure) + "\n" for figure in figures))
+    return 1 if failed or any(figure.get("ok") is False for figure in figures) else 0
