@@ -1,4 +1,4 @@
-"""Shared by the tests: two torch threads at most, a small trained state policy, demonstrations."""
+"""Shared by the tests: one torch thread, a small trained state policy, demonstrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twinloop.policies.samples import Samples
 from twinloop.policies.train import TrainConfig, default_config, train
 from twinloop.robot.rig import load_rig
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1)  # networks this small gain nothing from a second, and suffer on a busy machine
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,12 @@ class Dots:
         """Joint goals: a step towards the goal; the gripper closes near it."""
         way = self.goal - self.tip
         far = float(np.linalg.norm(way))
-        tip = self.tip + way * min(1.0, STEP / max(far, 1e-6))
+        tip = self.tip + way * np.float32(min(1.0, STEP / max(far, 1e-6)))
         return np.array([*tip, 0.01 if far < 0.1 else 0.07], np.float32)
 
     def step(self, action: F32, noise: float = 0.0) -> None:
         """The servos reach 80 % of the way."""
-        self.tip = self.tip + 0.8 * (action[:2] - self.tip)
+        self.tip = self.tip + np.float32(0.8) * (action[:2] - self.tip)
         if noise:
             self.tip = self.tip + self.rng.normal(0, noise, 2).astype(np.float32)
         self.width += 0.5 * (float(action[2]) - self.width)

@@ -71,7 +71,7 @@ def test_a_joint_that_stood_still_is_not_blown_up() -> None:
 
 def test_augmentation_keeps_range_shape_and_seed() -> None:
     images = torch.randint(0, 256, (6, 20, 24, 3), dtype=torch.uint8)
-    augment = Augment(share=1.0)
+    augment = Augment(shift_px=2, share=1.0)
     one, two = (augment(images, torch.Generator().manual_seed(5)) for _ in range(2))
     assert one.shape == images.shape and one.min() >= 0 and one.max() <= 1
     assert torch.equal(one, two)

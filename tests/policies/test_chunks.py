@@ -16,7 +16,7 @@ def filled(blend: Blend, decay: float, steps: int, late: list[int], rows: int = 
     ensemble, now = Ensemble(blend, decay), 0
     for k in range(steps):
         now = k * DT + late[k]
-        t_s = (now + DT * np.arange(rows)) * 1e-9
+        t_s = np.arange(now, now + rows * DT, DT) / 1e9
         ensemble.add(now, DT, np.stack([t_s, 2 * t_s], 1))
     return ensemble, now
 

@@ -1,0 +1,131 @@
+"""How to train: the config, its defaults for each method, and the policy that follows from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from typing import Any, Literal
+
+import torch
+
+from .. import __version__
+from ..robot.errors import UsageError, nearest
+from .act import ACTConfig
+from .augment import Augment
+from .bc import BCConfig
+from .device import Amp
+from .keypoint import KeypointConfig
+from .methods import METHODS, PICTURES
+from .policy import PolicyConfig
+from .samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train. `default_config(method)` has figures that suit each method."""
+
+    method: str = "keypoint"  # "bc" (state), "keypoint" (cameras, CPU), "act" (cameras, GPU)
+    steps: int = 2500
+    batch: int = 64  # rows a step
+    chunk: int = 20  # H, rows predicted at once
+    lr: float = 1e-3  # peak; linear warm-up, then cosine to 0
+    warmup: int = 100  # steps
+    weight_decay: float = 1e-4  # AdamW
+    grad_clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.995  # decay of the averaged weights, which are what is saved and run
+    validation: float = 0.1  # share of the episodes held out
+    validate_every: int = 250  # steps
+    save_every: int = 500  # steps
+    report_every: int = 50  # steps
+    seed: int = 0
+    cameras: tuple[str, ...] | None = None  # None = all that the samples have
+    absolute: tuple[str, ...] = ("*gripper*",)  # patterns of actions that are not relative to the state
+    relative: bool = True  # predict joint goals as offsets from the measured joints
+    augment: Augment = Augment()
+    device: str = "auto"
+    amp: Amp = "auto"  # bfloat16 where the hardware has it
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto = on CUDA
+    threads: int | None = None  # torch threads; None = as they are
+    bc: BCConfig = BCConfig()
+    keypoint: KeypointConfig = KeypointConfig()
+    act: ACTConfig = ACTConfig()
+
+    def check(self) -> None:
+        """Raise `UsageError` for values that make no sense."""
+        if self.method not in METHODS:
+            raise UsageError(f"unknown method '{self.method}'{nearest(self.method, METHODS)}")
+        counts = ("steps", "batch", "chunk", "validate_every", "save_every", "report_every")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: {getattr(self, name)} must be 1 or more")
+        if not self.lr > 0:
+            raise UsageError(f"lr: {self.lr} must be above 0")
+        for name in ("ema", "validation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name}: {getattr(self, name)} must be from 0 to below 1")
+
+
+def default_config(method: str) -> TrainConfig:
+    """Figures that suit `method`; change them with `dataclasses.replace`."""
+    config = {
+        "bc": TrainConfig("bc", steps=3000, batch=256, ema=0.99),
+        "keypoint": TrainConfig("keypoint"),
+        "act": TrainConfig("act", steps=20_000, batch=64, lr=1e-4, warmup=500, ema=0.999),
+    }.get(method)
+    if config is None:
+        raise UsageError(f"unknown method '{method}'{nearest(method, METHODS)}")
+    return config
+
+
+def describe(samples: Samples, config: TrainConfig, fingerprint: str) -> PolicyConfig:
+    """The config of the policy trained on `samples`; `UsageError` where the two do not go together."""
+    cameras: dict[str, tuple[int, int]] = {}
+    if config.method in PICTURES:
+        for camera in samples.images if config.cameras is None else config.cameras:
+            if camera not in samples.images:
+                raise UsageError(f"the samples have no camera '{camera}'{nearest(camera, samples.images)}")
+            cameras[camera] = (int(samples.images[camera].shape[1]), int(samples.images[camera].shape[2]))
+        if not cameras:
+            raise UsageError(f"method '{config.method}' needs pictures; valid without: bc")
+    relative = tuple(
+        name
+        for name in samples.action_names
+        if config.relative
+        and name in samples.state_names
+        and not any(fnmatch(name, pattern) for pattern in config.absolute)
+    )
+    return PolicyConfig(
+        method=config.method,
+        settings=asdict(getattr(config, config.method)),
+        state_names=samples.state_names,
+        action_names=samples.action_names,
+        relative=relative,
+        aux_names=samples.aux_names if samples.aux is not None and cameras else (),
+        cameras=cameras,
+        recorded={name: samples.recorded.get(name, size) for name, size in cameras.items()},
+        fps=samples.fps,
+        chunk=config.chunk,
+        rig=samples.rig,
+        rig_hash=samples.rig_hash,
+        training={
+            "twinloop": __version__,
+            "torch": torch.__version__,
+            "seed": config.seed,
+            "dataset": fingerprint,
+            "steps": config.steps,
+            "batch": config.batch,
+            "lr": config.lr,
+            "ema": config.ema,
+        },
+    )
+
+
+def comparable(config: TrainConfig) -> dict[str, Any]:
+    """What must be the same to resume, as JSON gives it back; where it computes may change."""
+    free = ("device", "threads", "compile", "report_every", "save_every", "validate_every")
+    plain = {key: value for key, value in asdict(config).items() if key not in free}
+    for method in METHODS:
+        if method != config.method:
+            del plain[method]
+    return json.loads(json.dumps(plain))
