@@ -16,7 +16,11 @@ from ..robot.types import F64, ActionChunk, Observation
 
 
 class NoisyAgent:
-    """Wraps an agent; `intended` is the clean chunk of the last step."""
+    """Wraps an agent; `intended` is the clean chunk of the last step.
+
+    An agent may carry a number `disturb` (0..1): the share of the noise that it can bear in this phase, as
+    when it sets one cube on another. DART scales its noise with the demonstrator's own error likewise.
+    """
 
     def __init__(self, agent: Agent, sigma_rad: float, tau_s: float = 0.25, dt_s: float = 1 / 30) -> None:
         self._agent = agent
@@ -35,12 +39,12 @@ class NoisyAgent:
         chunk = self._agent.act(obs)
         self.intended = chunk
         kick = self._sigma * float(np.sqrt(1 - self._decay**2))
-        noisy = {}
+        noisy, share = {}, float(getattr(self._agent, "disturb", 1.0))
         for arm, q in chunk.q.items():
             n = q.shape[1]
             state = self._state.get(arm)
             state = np.zeros(n) if state is None else state
             state = self._decay * state + kick * self._rng.normal(size=n)
             self._state[arm] = state
-            noisy[arm] = q + state
+            noisy[arm] = q + share * state
         return dataclasses.replace(chunk, q=noisy)

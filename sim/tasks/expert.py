@@ -16,8 +16,8 @@ import numpy as np
 from ...robot.kinematics import Kinematics
 from ...robot.types import F64, ActionChunk, Observation
 from ..twin import Twin
+from .base import ArmBase
 
-SHOULDER_X_M = 0.0388  # the SO-101 pan axis stands this far in front of its base (facts/so101.json)
 ROWS = 4  # rows of each chunk: the step asked for and what the straight path says next
 CORRECTION_MAX_RAD = 0.12  # largest correction for sag and bias, a joint
 CORRECTION_RATE = 3.0  # 1/s, how fast the remaining error is taken out
@@ -32,6 +32,7 @@ class Goal:
     width_m: float
     speed_m_s: float = 0.22
     tilt_rad: float | None = None  # approach axis from straight down, outward; None = as the reach needs
+    disturb: float = 1.0  # share of the injected noise that this part of the task can bear
 
 
 class Skill(Protocol):
@@ -64,8 +65,7 @@ class Expert:
         self._dt = dt_s or 1.0 / twin.scene.rig.control_hz
         self._description = twin.scene.descriptions[self._arm]
         self._kinematics = Kinematics(self._description)
-        base = twin.scene.rig.arms[self._arm].base
-        self._base_p = np.array(base.xyz_m)
+        self._base = ArmBase.of(twin.scene.rig, self._arm)
         self._spec = twin.arms[self._arm].spec
         index = twin.scene.arms[self._arm]
         self._dof = index.dof
@@ -73,7 +73,7 @@ class Expert:
         self._correction = np.zeros(self._spec.n)
         self._q_path: F64 | None = None
         self._p_path: F64 | None = None
-        self._width: float | None = None
+        self.disturb = 1.0  # share of the injected noise that the present goal can bear (see `sim.noise`)
 
     def reset(self, seed: int) -> None:
         self._skill.reset(self._twin)
@@ -84,6 +84,7 @@ class Expert:
         twin = self._twin
         tcp, _ = twin.site(self._arm, self._description.grasp_site)
         goal = self._skill.goal(twin, tcp, obs.t_ns * 1e-9)
+        self.disturb = goal.disturb
         q_true = twin.arms[self._arm].servos.true_q()
         if self._q_path is None or self._p_path is None:
             self._q_path, self._p_path = q_true.copy(), tcp.copy()
@@ -121,11 +122,9 @@ class Expert:
 
     def _inverse(self, q0: F64, p_W: F64, goal: Goal) -> F64:
         """Joint angles whose grasp point is at `p_W`, leaning outward by the goal's tilt."""
-        p = p_W - self._base_p
-        radius = float(np.hypot(p[0] - SHOULDER_X_M, p[1]))
+        radius, bearing = self._base.bearing(p_W)
         tilt = goal.tilt_rad if goal.tilt_rad is not None else reach_tilt(radius)
-        out = np.array([p[0] - SHOULDER_X_M, p[1], 0.0]) / max(radius, 1e-6)
-        x_axis = np.sin(tilt) * out + np.array([0.0, 0.0, -np.cos(tilt)])
+        x_axis = np.array([np.sin(tilt) * np.cos(bearing), np.sin(tilt) * np.sin(bearing), -np.cos(tilt)])
         y_axis = None
         if goal.yaw_rad is not None:
             # A five-joint arm keeps its approach axis in its own plane; the nearest closing axis that is
@@ -135,9 +134,9 @@ class Expert:
             y_axis /= np.linalg.norm(y_axis)
         return self._kinematics.solve(
             q0,
-            p,
-            x_axis=x_axis,
-            y_axis=y_axis,
+            self._base.to_base(p_W),
+            x_axis=self._base.turned(x_axis),
+            y_axis=None if y_axis is None else self._base.turned(y_axis),
             restarts=0,
             iterations=12,
             position_tol_m=3e-4,

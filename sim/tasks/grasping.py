@@ -8,6 +8,7 @@ import numpy as np
 
 from ...robot.types import F64
 from ..twin import Twin
+from .base import ArmBase
 from .expert import Goal
 from .shapes import yaw_of
 
@@ -15,6 +16,7 @@ HOVER_M = 0.07  # height of the grasp point above the cube before it goes down
 OPEN_EXTRA_M = 0.03  # opening beyond the cube's width before grasping
 SQUEEZE_M = 0.012  # how far below the cube's width the jaw is asked to close
 CLEARANCE_M = 0.006  # kept between the fixed finger and the cube on the way down
+NEAR_M = 0.075  # a body nearer than this to the cube is in the fingers' way
 PAD_OFFSET_M = 0.0125  # grasp point to fixed pad (the description's 25 mm design width)
 
 
@@ -28,6 +30,7 @@ class Grasp:
     since_s: float = 0.0
     yaw_rad: float = 0.0
     retries: int = 0
+    avoid: tuple[str, ...] = ()  # bodies that the fingers must not touch on the way down
     _chosen: bool = field(default=False)
 
     def reset(self) -> None:
@@ -43,11 +46,11 @@ class Grasp:
         cube, quat = twin.pose(self.cube)
         width = 2 * self.half_m + OPEN_EXTRA_M
         if not self._chosen:
-            self.yaw_rad = grasp_yaw(twin, cube, quat)
+            self.yaw_rad = grasp_yaw(twin, cube, quat, self.avoid)
             self._chosen = True
         if self.phase == "above":
             self.yaw_rad = nearest_face(yaw_of(quat), self.yaw_rad)
-        aside = self._aside(CLEARANCE_M + self.half_m - PAD_OFFSET_M)
+        aside = along(self.yaw_rad, CLEARANCE_M + self.half_m - PAD_OFFSET_M)
         above = cube + aside + np.array([0.0, 0.0, HOVER_M])
         low = cube + aside
         if self.phase == "above":
@@ -61,7 +64,7 @@ class Grasp:
             elif tcp_W[2] < cube[2] + 0.006:
                 self._enter("close", t_s)
             return Goal(low, self.yaw_rad, width, speed_m_s=0.14)
-        centred = cube + self._aside(self.half_m - PAD_OFFSET_M)
+        centred = cube + along(self.yaw_rad, self.half_m - PAD_OFFSET_M)
         if self.phase == "close":
             if not self.held(twin, tcp_W):
                 self._again(t_s)
@@ -73,9 +76,9 @@ class Grasp:
             return Goal(above, self.yaw_rad, width)
         return None
 
-    def _aside(self, distance_m: float) -> F64:
-        """Offset of the grasp point along the closing axis (moving to fixed pad), so that the fixed pad stands off."""
-        return distance_m * np.array([np.cos(self.yaw_rad), np.sin(self.yaw_rad), 0.0])
+    def stand_off(self, yaw_rad: float) -> F64:
+        """From where the fixed pad touches the cube to where it clears it, for this closing direction, m."""
+        return along(yaw_rad, CLEARANCE_M)
 
     def _enter(self, phase: str, t_s: float) -> None:
         self.phase, self.since_s = phase, t_s
@@ -86,12 +89,33 @@ class Grasp:
         self._enter("above", t_s)
 
 
-def grasp_yaw(twin: Twin, cube_W: F64, quat_wxyz: F64) -> float:
-    """Closing direction for a cube: the face normal nearest to the arm's own sideways direction."""
-    arm = next(iter(twin.scene.rig.arms.values()))
-    way = cube_W[:2] - np.array(arm.base.xyz_m[:2])
-    sideways = np.arctan2(way[1], way[0]) + np.pi / 2
-    return nearest_face(yaw_of(quat_wxyz), float(sideways))
+def grasp_yaw(twin: Twin, cube_W: F64, quat_wxyz: F64, avoid: tuple[str, ...] = ()) -> float:
+    """Closing direction for a cube: the face normal nearest to the arm's own sideways direction.
+
+    With a body of `avoid` close by, the one of the cube's two closing directions that points least at it.
+    """
+    side = sideways(twin, cube_W)
+    yaw = nearest_face(yaw_of(quat_wxyz), side)
+    for body in avoid:
+        way = (twin.pose(body)[0] - cube_W)[:2]
+        if np.linalg.norm(way) < NEAR_M:
+            # Of the two next quarters, the one that turns the wrist less.
+            turns = (yaw, yaw + np.pi / 2 if yaw < side else yaw - np.pi / 2)
+            yaw = min(turns, key=lambda y: abs(float(along(y, 1.0)[:2] @ way)))
+    return yaw
+
+
+def along(yaw_rad: float, distance_m: float) -> F64:
+    """A way of `distance_m` along a closing direction (moving pad to fixed pad), (3,) m."""
+    return distance_m * np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
+
+
+def sideways(twin: Twin, p_W: F64) -> float:
+    """Closing direction at `p_W` (3,) that needs no turn of the wrist, rad about vertical in W."""
+    # Seen from the base itself, not from its pan axis: that is what demonstrations so far have used.
+    base = ArmBase.of(twin.scene.rig)
+    p = base.to_base(p_W)
+    return base.heading_rad + float(np.arctan2(p[1], p[0])) + np.pi / 2
 
 
 def nearest_face(yaw_rad: float | F64, wanted_rad: float) -> float:

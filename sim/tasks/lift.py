@@ -13,9 +13,10 @@ from ...robot.types import F64
 from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
+from .base import ArmBase
 from .expert import Expert, Goal
 from .grasping import SQUEEZE_M, Grasp
-from .placement import cube_params, home, polar, uniform
+from .placement import cube_params, home, uniform
 from .shapes import add_cube, place_body
 from .task import Bools, View
 
@@ -43,9 +44,16 @@ class Lift:
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        base = ArmBase.of(twin.scene.rig)
         z = twin.scene.rig.table.height_m + float(twin.model.geom("cube").size[0])
-        cube = polar(draw["task.cube_radius"], draw["task.cube_angle"], z)
-        place_body(twin.model, twin.data, "cube", cube, draw["task.cube_angle"] + draw["task.cube_yaw"])
+        cube = base.polar(draw["task.cube_radius"], draw["task.cube_angle"], z)
+        place_body(
+            twin.model,
+            twin.data,
+            "cube",
+            cube,
+            base.heading_rad + draw["task.cube_angle"] + draw["task.cube_yaw"],
+        )
         home(twin, draw)
 
     def success(self, view: View) -> Bools:
@@ -78,5 +86,5 @@ class _LiftSkill:
             self._up = None
             return goal
         if self._up is None:
-            self._up = np.array([tcp_W[0], tcp_W[1], 0.12])
+            self._up = np.array([tcp_W[0], tcp_W[1], twin.scene.rig.table.height_m + 0.12])
         return Goal(self._up, self._grasp.yaw_rad, 2 * self._grasp.half_m - SQUEEZE_M)

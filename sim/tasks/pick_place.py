@@ -13,9 +13,10 @@ from ...robot.types import F64
 from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
+from .base import ArmBase
 from .expert import Expert, Goal
 from .grasping import Grasp
-from .placement import cube_params, home, polar, uniform
+from .placement import cube_params, home, uniform
 from .shapes import add_box, add_cube, place_body
 from .task import Bools, View
 
@@ -48,12 +49,14 @@ class PickPlace:
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        base = ArmBase.of(twin.scene.rig)
         z = twin.scene.rig.table.height_m
         half = float(twin.model.geom("cube").size[0])
-        cube = polar(draw["task.cube_radius"], draw["task.cube_angle"], z + half)
-        box = polar(draw["task.box_radius"], draw["task.box_angle"], z)
-        place_body(twin.model, twin.data, "cube", cube, draw["task.cube_angle"] + draw["task.cube_yaw"])
-        place_body(twin.model, twin.data, "box", box, draw["task.box_angle"])
+        cube = base.polar(draw["task.cube_radius"], draw["task.cube_angle"], z + half)
+        box = base.polar(draw["task.box_radius"], draw["task.box_angle"], z)
+        yaw = base.heading_rad + draw["task.cube_angle"] + draw["task.cube_yaw"]
+        place_body(twin.model, twin.data, "cube", cube, yaw)
+        place_body(twin.model, twin.data, "box", box, base.heading_rad + draw["task.box_angle"])
         home(twin, draw)
 
     def success(self, view: View) -> Bools:

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...robot.types import F64
 from ..randomize import Param, Uniform
 from ..twin import Twin
-from .expert import SHOULDER_X_M
 
 START_WIDTH_M = 0.04
 
@@ -53,11 +51,6 @@ def cube_params(geom: str) -> tuple[Param, ...]:
         Param(f"task.{geom}_friction", "task", Uniform(0.8, 1.4), "1", "sliding friction", friction),
         Param(f"task.{geom}_colour", "task", Uniform(-0.12, 0.12, 3), "1", "offset of RGB", colour),
     )
-
-
-def polar(radius_m: float, angle_rad: float, z_m: float) -> F64:
-    """Point on the table at a distance and direction from the base axis of an arm at the origin."""
-    return np.array([SHOULDER_X_M + radius_m * np.cos(angle_rad), radius_m * np.sin(angle_rad), z_m])
 
 
 def home(twin: Twin, draw: Mapping[str, Any]) -> None:

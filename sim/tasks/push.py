@@ -13,18 +13,25 @@ from ...robot.types import F64
 from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
+from .base import ArmBase
 from .expert import Expert, Goal
-from .placement import cube_params, home, polar, uniform
+from .grasping import PAD_OFFSET_M, sideways
+from .placement import cube_params, home, uniform
 from .shapes import add_cube, add_mark, place_body
 from .task import Bools, View
 
 ON_MARK_M = 0.02
+OFF_M = 0.045  # between grasp point and block: the finger tips no longer touch
 STAND_OFF_M = 0.045  # behind the block before pushing
 PUSH_HEIGHT_M = 0.022  # of the grasp point; the finger tips reach below it
+OVER_M = 0.075  # of the grasp point on the way round the block
+WIDTH_M = 0.014  # of the jaw while it pushes
+LIFT_RATE = 4.0  # 1/s, how fast sinking is taken out
+STUCK_S = 1.2
 
 
 class Push:
-    """Block to disc. Success: the block's centre is within 2 cm of the disc's and it is at rest."""
+    """Block to disc. Success: the block rests within 2 cm of the disc's centre and the gripper is off it."""
 
     name = "push"
     text = "Push the red block onto the yellow disc."
@@ -47,10 +54,11 @@ class Push:
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        base = ArmBase.of(twin.scene.rig)
         z = twin.scene.rig.table.height_m
-        cube = polar(draw["task.cube_radius"], draw["task.cube_angle"], z + 0.0125)
+        cube = base.polar(draw["task.cube_radius"], draw["task.cube_angle"], z + 0.0125)
         cube[2] = z + float(twin.model.geom("cube").size[0])
-        way = draw["task.cube_angle"] + draw["task.way"]
+        way = base.heading_rad + draw["task.cube_angle"] + draw["task.way"]
         target = cube + draw["task.away"] * np.array([np.cos(way), np.sin(way), 0.0])
         target[2] = z + 0.001
         place_body(twin.model, twin.data, "cube", cube, draw["task.cube_yaw"])
@@ -58,8 +66,10 @@ class Push:
         home(twin, draw)
 
     def success(self, view: View) -> Bools:
-        away = (view.pos("cube") - view.pos("target"))[..., :2]
-        return (np.linalg.norm(away, axis=-1) < ON_MARK_M) & (view.speed("cube") < 0.02)
+        cube = view.pos("cube")
+        away = (cube - view.pos("target"))[..., :2]
+        free = np.linalg.norm(view.site("grasp") - cube, axis=-1) > OFF_M
+        return (np.linalg.norm(away, axis=-1) < ON_MARK_M) & (view.speed("cube") < 0.02) & free
 
     def reward(self, view: View) -> F64:
         cube, target = view.pos("cube"), view.pos("target")
@@ -72,45 +82,65 @@ class Push:
 
 
 class _PushSkill:
-    """Round the block to its far side, down, push towards the disc; again when the block drifts off."""
+    """Round the block to its far side, down, push towards the disc; again when the block drifts off.
+
+    The jaw is a little open and both finger tips push, one on either side of the block's centre: one finger
+    alone would turn the block and lose it.
+    """
 
     def __init__(self) -> None:
         self._phase = "behind"
+        self._lift = 0.0  # m, raises the goal by as much as the arm sinks while it leans on the block
+        self._best, self._since, self._last = np.inf, 0.0, 0.0
 
     def reset(self, twin: Twin) -> None:
-        self._phase = "behind"
+        self._phase, self._lift, self._last = "behind", 0.0, 0.0
 
     def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
+        table = twin.scene.rig.table.height_m
         cube, _ = twin.pose("cube")
         target, _ = twin.pose("target")
         way = (target - cube)[:2]
         left = float(np.linalg.norm(way))
-        way = way / max(left, 1e-6)
-        direction = np.array([way[0], way[1], 0.0])
+        direction = np.append(way / max(left, 1e-6), 0.0)
+        # Either of the two closing directions square to the way will do: take the wrist's nearer one.
         yaw = float(np.arctan2(way[1], way[0]) + np.pi / 2)
-        behind = cube - STAND_OFF_M * direction
-        behind[2] = PUSH_HEIGHT_M
-        offset = (tcp_W - cube)[:2]
-        along, across = float(offset @ way), float(abs(offset[0] * way[1] - offset[1] * way[0]))
+        yaw += np.pi * round((sideways(twin, cube) - yaw) / np.pi)
+        closing = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+        aside = -(PAD_OFFSET_M - WIDTH_M / 2) * closing  # brings the middle of the jaw onto the way
+        behind = cube - STAND_OFF_M * direction + aside
+        behind[2] = table + PUSH_HEIGHT_M
+        offset = tcp_W - aside - cube
+        along, across = float(offset @ direction), abs(float(offset @ closing))
         if left < 0.006:
             self._phase = "done"
         if self._phase == "done":
             if left > ON_MARK_M - 0.004:
                 self._phase = "behind"
-            return Goal(np.array([tcp_W[0], tcp_W[1], 0.09]), None, 0.0)
-        if self._phase == "push" and (across > 0.02 or along > 0.0):
+            return Goal(np.array([*(tcp_W - 0.02 * direction)[:2], table + 0.09]), None, WIDTH_M)
+        if self._phase == "push" and (across > 0.015 or along > 0.0 or self._stuck(left, t_s)):
             self._phase = "behind"
         if self._phase == "behind":
-            high = np.array([behind[0], behind[1], 0.075])
-            if np.linalg.norm((tcp_W - high)[:2]) < 0.008:
-                self._phase = "down"
-            if tcp_W[2] < 0.06 and np.linalg.norm((tcp_W - high)[:2]) > 0.02:
-                return Goal(np.array([tcp_W[0], tcp_W[1], 0.08]), None, 0.0)
-            return Goal(high, yaw, 0.0)
+            high = np.array([behind[0], behind[1], table + OVER_M])
+            off = float(np.linalg.norm((tcp_W - high)[:2]))
+            if off < 0.008:
+                self._phase, self._since = "down", t_s
+            if tcp_W[2] < table + OVER_M - 0.012 and off > 0.02:  # back off and up before going round
+                return Goal(np.array([*(tcp_W - 0.02 * direction)[:2], table + OVER_M]), None, WIDTH_M)
+            return Goal(high, yaw, WIDTH_M)
         if self._phase == "down":
-            if tcp_W[2] < PUSH_HEIGHT_M + 0.006:
-                self._phase = "push"
-            return Goal(behind, yaw, 0.0, speed_m_s=0.15)
-        ahead = cube + (min(left, 0.03) - 0.0125) * direction
-        ahead[2] = PUSH_HEIGHT_M
-        return Goal(ahead, yaw, 0.0, speed_m_s=0.06)
+            if tcp_W[2] < table + PUSH_HEIGHT_M + 0.006 or t_s - self._since > 1.2:
+                self._phase, self._lift, self._best, self._since = "push", 0.0, left, t_s
+            return Goal(behind, yaw, WIDTH_M, speed_m_s=0.15)
+        sunk = PUSH_HEIGHT_M - (tcp_W[2] - table)
+        self._lift = float(np.clip(self._lift + LIFT_RATE * sunk * min(t_s - self._last, 0.1), 0.0, 0.03))
+        self._last = t_s
+        ahead = cube + (min(left, 0.03) - 0.0125) * direction + aside
+        ahead[2] = table + PUSH_HEIGHT_M + self._lift
+        return Goal(ahead, yaw, WIDTH_M, speed_m_s=0.06)
+
+    def _stuck(self, left_m: float, t_s: float) -> bool:
+        """Whether the block has come no nearer for a while."""
+        if left_m < self._best - 0.004:
+            self._best, self._since = left_m, t_s
+        return t_s - self._since > STUCK_S

@@ -13,12 +13,14 @@ from ...robot.types import F64
 from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
+from .base import ArmBase
 from .expert import Expert, Goal
-from .placement import START_WIDTH_M, home, polar, uniform
+from .placement import START_WIDTH_M, home, uniform
 from .shapes import add_mark, place_body
 from .task import Bools, View
 
 REACHED_M = 0.015
+NEAR_M = 0.04
 
 
 class Reach:
@@ -41,8 +43,9 @@ class Reach:
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        base = ArmBase.of(twin.scene.rig)
         z = twin.scene.rig.table.height_m + draw["task.target_height"]
-        target = polar(draw["task.target_radius"], draw["task.target_angle"], z)
+        target = base.polar(draw["task.target_radius"], draw["task.target_angle"], z)
         place_body(twin.model, twin.data, "target", target)
         home(twin, draw)
 
@@ -63,4 +66,6 @@ class _ReachSkill:
 
     def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
         target, _ = twin.pose("target")
-        return Goal(target, None, START_WIDTH_M)
+        # Injected noise alone would take the grasp point off a ball of this size.
+        near = float(np.linalg.norm(target - tcp_W)) < NEAR_M
+        return Goal(target, None, START_WIDTH_M, disturb=0.25 if near else 1.0)

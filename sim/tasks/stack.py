@@ -13,13 +13,15 @@ from ...robot.types import F64
 from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
-from .expert import Expert, Goal
+from .base import ArmBase
+from .expert import Expert, Goal, reach_tilt
 from .grasping import SQUEEZE_M, Grasp
-from .placement import cube_params, home, polar, uniform
+from .placement import cube_params, home, uniform
 from .shapes import add_cube, place_body
 from .task import Bools, View
 
 BASE_HALF_M = 0.02
+CAREFUL = 0.25  # share of the injected noise borne while one cube is set on the other
 
 
 class Stack:
@@ -47,10 +49,11 @@ class Stack:
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        base = ArmBase.of(twin.scene.rig)
         z = twin.scene.rig.table.height_m
         for body in ("cube", "pedestal"):
             half = float(twin.model.geom(body).size[0])
-            at = polar(draw[f"task.{body}_radius"], draw[f"task.{body}_angle"], z + half)
+            at = base.polar(draw[f"task.{body}_radius"], draw[f"task.{body}_angle"], z + half)
             place_body(twin.model, twin.data, body, at, draw[f"task.{body}_yaw"])
         home(twin, draw)
 
@@ -74,13 +77,20 @@ class Stack:
 
 
 class _StackSkill:
+    """grasp -> lift -> carry -> lower -> open -> off the cube -> away; back to the grasp whenever it is lost.
+
+    The cube is set down with the gripper leaning and turned as it was when it grasped, seen from the arm:
+    then the cube stands as flat as it lay.
+    """
+
     def __init__(self) -> None:
         self._grasp = Grasp("cube", 0.0125)
         self._phase, self._since = "grasp", 0.0
-        self._start = np.zeros(3)
+        self._at = np.zeros(3)
+        self._tilt, self._turn, self._yaw, self._low = 0.0, 0.0, 0.0, 0.0
 
     def reset(self, twin: Twin) -> None:
-        self._grasp = Grasp("cube", float(twin.model.geom("cube").size[0]))
+        self._grasp = Grasp("cube", float(twin.model.geom("cube").size[0]), avoid=("pedestal",))
         self._phase = "grasp"
 
     def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
@@ -88,37 +98,64 @@ class _StackSkill:
         squeeze = 2 * grasp.half_m - SQUEEZE_M
         below, _ = twin.pose("pedestal")
         cube, _ = twin.pose("cube")
-        held_off = tcp_W - cube  # where the cube sits between the pads
-        place = below + np.array([held_off[0], held_off[1], BASE_HALF_M + grasp.half_m + held_off[2]])
+        base = ArmBase.of(twin.scene.rig)
+        top = twin.scene.rig.table.height_m + 2 * BASE_HALF_M
         if self._phase == "grasp":
             goal = grasp.step(twin, tcp_W, t_s)
             if goal is not None:
-                self._start = tcp_W.copy()
+                self._at = tcp_W.copy()
                 return goal
-            self._phase = "lift"
+            radius, bearing = base.bearing(tcp_W)
+            self._tilt, self._turn = reach_tilt(radius), grasp.yaw_rad - bearing
+            self._enter("lift", t_s)
         if self._phase in ("lift", "carry", "lower") and not grasp.held(twin, tcp_W):
             grasp.reset()
-            self._phase = "grasp"
+            self._enter("grasp", t_s)
             return self.goal(twin, tcp_W, t_s)
         if self._phase == "lift":
-            if tcp_W[2] > 0.085:
-                self._phase = "carry"
-            return Goal(np.array([*self._start[:2], 0.11]), grasp.yaw_rad, squeeze)
+            if tcp_W[2] > top + 0.045:
+                self._enter("carry", t_s)
+            return Goal(np.array([*self._at[:2], top + 0.07]), grasp.yaw_rad, squeeze, tilt_rad=self._tilt)
+        held_off = tcp_W - cube  # where the cube sits between the pads
+        place = np.array([*(below + held_off)[:2], top + grasp.half_m + held_off[2]])
+        if self._phase in ("carry", "lower"):
+            self._yaw = base.bearing(place)[1] + self._turn
         if self._phase == "carry":
-            over = place + np.array([0.0, 0.0, 0.045])
-            if np.linalg.norm(tcp_W - over) < 0.008:
-                self._phase = "lower"
-            return Goal(over, None, squeeze, speed_m_s=0.18)
+            over = place + np.array([0.0, 0.0, 0.03])
+            if np.linalg.norm((tcp_W - over)[:2]) < 0.005 and abs(tcp_W[2] - over[2]) < 0.012:
+                self._enter("lower", t_s)
+                self._low = tcp_W[2]
+            near = np.linalg.norm(tcp_W - over) < 0.04
+            speed, disturb = (0.08, CAREFUL) if near else (0.18, 1.0)
+            return Goal(over, self._yaw, squeeze, speed, self._tilt, disturb)
         if self._phase == "lower":
-            if cube[2] - below[2] < BASE_HALF_M + grasp.half_m + 0.003:
-                self._phase, self._since = "open", t_s
-                self._start = tcp_W.copy()
-            return Goal(place - np.array([0.0, 0.0, 0.004]), None, squeeze, speed_m_s=0.05)
+            if tcp_W[2] < self._low - 0.001:
+                self._low, self._since = tcp_W[2], t_s
+            landed = cube[2] < top + grasp.half_m + 0.0015
+            # A cube that hangs askew comes to rest on an edge: it stands once it is let go.
+            if landed or (t_s - self._since > 0.4 and cube[2] < top + grasp.half_m + 0.008):
+                self._enter("open", t_s)
+                self._at = tcp_W.copy()
+            elif np.hypot(*(cube - below)[:2]) > 0.014:
+                self._enter("carry", t_s)
+            down = place - np.array([0.0, 0.0, 0.004])
+            return Goal(down, self._yaw, squeeze, 0.05, self._tilt, CAREFUL)
+        width = 2 * grasp.half_m + 0.02
         if self._phase == "open":
-            if t_s - self._since > 0.6:
-                self._phase, self._since = "away", t_s
-            return Goal(self._start, None, 2 * grasp.half_m + 0.02, speed_m_s=0.03)
+            if t_s - self._since > 0.4:
+                self._enter("off", t_s)
+                self._at = self._at + grasp.stand_off(self._yaw)
+            return Goal(self._at, self._yaw, width, 0.03, self._tilt, CAREFUL)
+        if self._phase == "off":  # the fixed finger still touches the cube: off it before going up
+            if t_s - self._since > 0.4:
+                self._enter("away", t_s)
+                _, frame = twin.site(next(iter(twin.scene.arms)), "grasp")
+                self._at = self._at - 0.05 * frame[:, 0]
+            return Goal(self._at, self._yaw, width, 0.03, self._tilt, CAREFUL)
         if t_s - self._since > 1.2 and cube[2] < below[2] + BASE_HALF_M:
             grasp.reset()
-            self._phase = "grasp"
-        return Goal(self._start + np.array([0.0, 0.0, 0.06]), None, 2 * grasp.half_m + 0.02, speed_m_s=0.1)
+            self._enter("grasp", t_s)
+        return Goal(self._at, self._yaw, width, 0.1, self._tilt, CAREFUL)
+
+    def _enter(self, phase: str, t_s: float) -> None:
+        self._phase, self._since = phase, t_s

@@ -1,0 +1,54 @@
+"""Where an arm stands: between the world and the cylinder around its pan axis in which tasks place things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from ...robot.rig import Rig
+from ...robot.types import F64
+
+SHOULDER_X_M = 0.0388  # the SO-101 pan axis stands this far in front of its base (facts/so101.json)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmBase:
+    """`X_WB` of one arm. Angles are about the base's z axis, 0 = straight ahead of the arm."""
+
+    p_W: F64  # (3,) m
+    R_WB: F64  # (3, 3)
+
+    @classmethod
+    def of(cls, rig: Rig, arm: str | None = None) -> ArmBase:
+        """The base of `arm` (None = the rig's first)."""
+        pose = rig.arms[arm or next(iter(rig.arms))].base
+        rotation = np.zeros(9)
+        mujoco.mju_quat2Mat(rotation, np.array(pose.wxyz))
+        return cls(np.array(pose.xyz_m), rotation.reshape(3, 3))
+
+    @property
+    def heading_rad(self) -> float:
+        """Direction of straight ahead in W, about vertical."""
+        return float(np.arctan2(self.R_WB[1, 0], self.R_WB[0, 0]))
+
+    def to_base(self, p_W: F64) -> F64:
+        """A point of W in B, (3,) m."""
+        return self.R_WB.T @ (p_W - self.p_W)
+
+    def turned(self, v_W: F64) -> F64:
+        """A direction of W in B, (3,)."""
+        return self.R_WB.T @ v_W
+
+    def polar(self, radius_m: float, angle_rad: float, z_m: float) -> F64:
+        """Point in W at a distance and direction from the pan axis; `z_m` is its height in W, (3,) m."""
+        ahead = np.array([SHOULDER_X_M + radius_m * np.cos(angle_rad), radius_m * np.sin(angle_rad), 0.0])
+        at = self.p_W + self.R_WB @ ahead
+        return np.array([at[0], at[1], z_m])
+
+    def bearing(self, p_W: F64) -> tuple[float, float]:
+        """Distance from the pan axis (m) and direction in W about vertical (rad) of a point of W."""
+        p = self.to_base(p_W)
+        angle = float(np.arctan2(p[1], p[0] - SHOULDER_X_M))
+        return float(np.hypot(p[0] - SHOULDER_X_M, p[1])), self.heading_rad + angle
