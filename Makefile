@@ -30,7 +30,7 @@ lint:
 	$(BIN)/lint-imports
 
 types:
-	$(BIN)/pyright
+	bash scripts/check-types.sh
 
 check: setup lint types
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
@@ -88,14 +88,15 @@ def svg(chart: Chart) -> str:
     return f'<figure>{title}{"".join(parts)}<div class="legend">{legend}</div></figure>'
 
 
-def _marks(chart: Chart, series: Series, k: int, px: object, py: object) -> str:
+def _marks(
+    chart: Chart, series: Series, k: int, px: Callable[[float], float], py: Callable[[float], float]
+) -> str:
     colour = COLOURS[k % len(COLOURS)]
     points = [
         (float(x), float(y))
         for x, y in zip(series.x, series.y, strict=True)
         if math.isfinite(x) and math.isfinite(y)
     ]
-    assert callable(px) and callable(py)
     if chart.kind == "bar":
         count = len(chart.series)
         share = 0.8 / count

@@ -78,6 +78,8 @@ def train_config(config: DemoConfig) -> TrainConfig:
     """How the demo's policy is trained."""
     method = "bc" if config.state else "keypoint"
     made = replace(default_config(method), seed=config.seed, chunk=config.chunk)
+    if config.state:
+        made = replace(made, threads=1)  # a small MLP: a second thread costs more than it brings
     if config.steps is not None or config.state:
         made = replace(made, steps=config.steps or STATE_STEPS)
     if not config.aux:

@@ -145,6 +145,8 @@ def _align(cell: object) -> str:
     return ' class="n"' if isinstance(cell, int | float) and not isinstance(cell, bool) else ""
 
 
+# Long lines: style sheet.
+# ruff: noqa: E501
 _CSS = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5c6775;--line:#dfe4ea;--card:#f5f7fa;--page:#fff;--link:#2f6fde}
 @media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#98a3b3;--line:#323a46;--card:#1c222b;--page:#13171d;

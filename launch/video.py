@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from ..robot.interfaces import Agent
 from ..robot.types import Applied, Observation
 from ..sim.render import Renderer
 from ..sim.twin import Twin
@@ -51,7 +52,7 @@ def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out:
         for seed in seeds:
             logs: list[StateLog] = []
 
-            def make(twin: Twin, logs: list[StateLog] = logs) -> object:
+            def make(twin: Twin, logs: list[StateLog] = logs) -> Agent:
                 logs.append(StateLog(twin))
                 return agents(twin)
 

@@ -11,7 +11,7 @@ import multiprocessing as mp
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.pool import AsyncResult
 from multiprocessing.synchronize import Event
@@ -24,7 +24,6 @@ from ..sim.noise import NoisyAgent
 from ..sim.twin import Twin
 from ..sim.world import World, open_world
 from .session import Cancelled, EpisodeResult, run_episode
-
 
 AHEAD = 2  # episodes handed out per worker before the first is taken
 
@@ -104,7 +103,7 @@ def run_episodes(
     workers: int | None = None,
     keep_trace: bool = False,
     park: bool = False,
-) -> Iterator[EpisodeResult]:
+) -> Generator[EpisodeResult, None, None]:
     """Yield the episodes of `seeds` in order, run by `workers` processes (None = one a core).
 
     On Ctrl-C the running episodes stop and their arms park before `KeyboardInterrupt` goes on.

@@ -18,7 +18,7 @@ from .world import World, open_world
 DELTA_RAD = 0.12  # joint motion asked for by an action of 1, rad a step at 30 Hz (3.6 rad/s)
 
 
-class TwinEnv(gymnasium.Env[dict[str, Any], F64]):
+class TwinEnv(gymnasium.Env[dict[str, Any], Any]):
     """One task of one rig.
 
     Observation: `state` (S,) float32: joint angles (rad) and widths (m) as in `Rig.state_names`, then joint

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from ..robot.errors import RigError
 from ..robot.models import ArmModel, load_model
 from ..robot.rig import CameraConfig, Pose, Rig
 from .servo import STS3215_7V4, Servo, add_servo
@@ -216,6 +217,10 @@ def _add_camera(spec: mujoco.MjSpec, name: str, camera: CameraConfig, rig: Rig) 
         mujoco.mju_rotVecQuat(turned, np.array(camera.pose.xyz_m), frame_q)
         mujoco.mju_mulQuat(quat, frame_q, _to_mujoco(camera.pose.wxyz))
         site.parent.add_camera(name=name, pos=frame_p + turned, quat=quat, fovy=camera.fovy_deg)
+    elif description.camera_site is None:
+        raise RigError(
+            f"cameras.{name}.mount: '{description.name}' has no camera mount; give the camera a pose"
+        )
     else:
         site = spec.site(prefix(camera.mount) + description.camera_site)
         site.parent.add_camera(name=name, pos=site.pos, quat=site.quat, fovy=camera.fovy_deg)

@@ -18,7 +18,7 @@ def _flat(_: np.random.Generator) -> F64:
 def _checker(cells: int) -> Callable[[np.random.Generator], F64]:
     def make(_: np.random.Generator) -> F64:
         k = np.arange(SIZE) * cells // SIZE
-        return 0.72 + 0.28 * ((k[:, None] + k[None, :]) % 2)
+        return 0.72 + 0.28 * ((k[:, None] + k[None, :]) % 2).astype(np.float64)
 
     return make
 

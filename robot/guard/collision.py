@@ -124,7 +124,7 @@ class CollisionModel:
 
     def involved(self, pairs: Sequence[int]) -> NDArray[np.bool_]:
         """Joints (M,) of the arms, grippers included, that can change the distance of any of `pairs`."""
-        touched = (self._rates[np.array(pairs)] > 0.0).any(axis=0)
+        touched: NDArray[np.bool_] = np.asarray((self._rates[np.array(pairs)] > 0.0).any(axis=0))
         out = np.zeros(self._rates.shape[1], dtype=bool)
         for members in self._groups:
             out[members] = touched[members].any()

@@ -49,10 +49,23 @@ class View(Protocol):
 class Task(Protocol):
     """A task on the table of one arm. Implementations are plug-ins: entry points `twinloop.tasks`."""
 
-    name: str
-    text: str  # instruction, stored with every episode
-    horizon_s: float  # an episode that has not succeeded by then has failed
-    bodies: tuple[str, ...]  # bodies whose positions are recorded as "sim.objects"
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def text(self) -> str:
+        """Instruction, stored with every episode."""
+        ...
+
+    @property
+    def horizon_s(self) -> float:
+        """An episode that has not succeeded by then has failed."""
+        ...
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """Bodies whose positions are recorded as "sim.objects"."""
+        ...
 
     def add_objects(self, spec: mujoco.MjSpec) -> None:
         """Add the task's bodies to the scene's spec."""
@@ -97,7 +110,7 @@ class TwinView:
 
     def speed(self, body: str) -> F64:
         address = int(self._model.body(body).dofadr[0])
-        return np.linalg.norm(self._data.qvel[address : address + 3])
+        return np.asarray(np.linalg.norm(self._data.qvel[address : address + 3]))
 
     def site(self, site: str) -> F64:
         return self._data.site_xpos[self._model.site(prefix(self._arm) + site).id]
