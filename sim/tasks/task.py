@@ -110,7 +110,7 @@ class TwinView:
 
     def speed(self, body: str) -> F64:
         address = int(self._model.body(body).dofadr[0])
-        return np.asarray(np.linalg.norm(self._data.qvel[address : address + 3]))
+        return np.asarray(np.linalg.norm(self._data.qvel[address : address + 3]), dtype=np.float64)
 
     def site(self, site: str) -> F64:
         return self._data.site_xpos[self._model.site(prefix(self._arm) + site).id]
