@@ -33,6 +33,7 @@ class Goal:
     speed_m_s: float = 0.22
     tilt_rad: float | None = None  # approach axis from straight down, outward; None = as the reach needs
     disturb: float = 1.0  # share of the injected noise that this part of the task can bear
+    settle: bool = True  # take out the remaining error at the goal; not where something is in the way
 
 
 class Skill(Protocol):
@@ -104,7 +105,7 @@ class Expert:
         rows += [rows[1] + k * (rows[1] - rows[0]) for k in range(1, ROWS - 1)]
         sag = twin.data.qfrc_bias[self._dof] / self._stiffness
         error = self._q_path - q_true
-        if np.linalg.norm(goal.p_W - self._p_path) < 1e-3 and np.abs(error).max() < 0.25:
+        if goal.settle and np.linalg.norm(goal.p_W - self._p_path) < 1e-3 and np.abs(error).max() < 0.25:
             self._correction = np.clip(
                 self._correction + CORRECTION_RATE * self._dt * error, -CORRECTION_MAX_RAD, CORRECTION_MAX_RAD
             )

@@ -15,7 +15,7 @@ from ..scene import Scene
 from ..twin import Twin
 from .base import ArmBase
 from .expert import Expert, Goal
-from .grasping import PAD_OFFSET_M, sideways
+from .grasping import PAD_OFFSET_M, along, sideways
 from .placement import cube_params, home, uniform
 from .shapes import add_cube, add_mark, place_body
 from .task import Bools, View
@@ -25,9 +25,14 @@ OFF_M = 0.045  # between grasp point and block: the finger tips no longer touch
 STAND_OFF_M = 0.045  # behind the block before pushing
 PUSH_HEIGHT_M = 0.022  # of the grasp point; the finger tips reach below it
 OVER_M = 0.075  # of the grasp point on the way round the block
-WIDTH_M = 0.014  # of the jaw while it pushes
+WIDTH_M = 0.008  # of the jaw while it pushes: too narrow for the block's corner
+STEADY = 0.5  # share of the injected noise borne close to the block
 LIFT_RATE = 4.0  # 1/s, how fast sinking is taken out
-STUCK_S = 1.2
+TOUCH_M = 0.02  # from the block's centre to the grasp point when they touch
+ACROSS_M = 0.02  # off the way: the block would slip past the fingers
+STUCK_S = 1.5
+TIPPED_M = 0.0035  # a block whose centre is raised by this stands on an edge, under a finger tip
+TIPPED_S = 0.4
 
 
 class Push:
@@ -82,19 +87,22 @@ class Push:
 
 
 class _PushSkill:
-    """Round the block to its far side, down, push towards the disc; again when the block drifts off.
+    """Round the block to its far side, down, push towards the disc, up; again when the block drifts off.
 
-    The jaw is a little open and both finger tips push, one on either side of the block's centre: one finger
-    alone would turn the block and lose it.
+    Both finger tips push, one on either side of the block's centre: one finger alone would turn the block
+    and lose it.
     """
 
     def __init__(self) -> None:
-        self._phase = "behind"
+        self._phase, self._since, self._last = "behind", 0.0, 0.0
+        self._way = np.array([1.0, 0.0])  # from block to disc, unit vector in W
+        self._up = np.zeros(3)  # where to go before going round
         self._lift = 0.0  # m, raises the goal by as much as the arm sinks while it leans on the block
-        self._best, self._since, self._last = np.inf, 0.0, 0.0
+        self._best, self._moved = np.inf, 0.0  # nearest so far, m, and when, s
+        self._flat_s = 0.0  # when the block last stood flat
 
     def reset(self, twin: Twin) -> None:
-        self._phase, self._lift, self._last = "behind", 0.0, 0.0
+        self._phase = "behind"
 
     def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
         table = twin.scene.rig.table.height_m
@@ -102,45 +110,54 @@ class _PushSkill:
         target, _ = twin.pose("target")
         way = (target - cube)[:2]
         left = float(np.linalg.norm(way))
-        direction = np.append(way / max(left, 1e-6), 0.0)
+        if (
+            left > 0.02 or self._phase == "behind"
+        ):  # close by, the direction would swing with every millimetre
+            self._way = way / max(left, 1e-6)
+        direction = np.append(self._way, 0.0)
         # Either of the two closing directions square to the way will do: take the wrist's nearer one.
-        yaw = float(np.arctan2(way[1], way[0]) + np.pi / 2)
+        yaw = float(np.arctan2(direction[1], direction[0]) + np.pi / 2)
         yaw += np.pi * round((sideways(twin, cube) - yaw) / np.pi)
-        closing = np.array([np.cos(yaw), np.sin(yaw), 0.0])
-        aside = -(PAD_OFFSET_M - WIDTH_M / 2) * closing  # brings the middle of the jaw onto the way
+        aside = along(yaw, WIDTH_M / 2 - PAD_OFFSET_M)  # brings the middle of the jaw onto the way
         behind = cube - STAND_OFF_M * direction + aside
         behind[2] = table + PUSH_HEIGHT_M
+        high = np.array([behind[0], behind[1], table + OVER_M])
         offset = tcp_W - aside - cube
-        along, across = float(offset @ direction), abs(float(offset @ closing))
-        if left < 0.006:
-            self._phase = "done"
-        if self._phase == "done":
-            if left > ON_MARK_M - 0.004:
-                self._phase = "behind"
-            return Goal(np.array([*(tcp_W - 0.02 * direction)[:2], table + 0.09]), None, WIDTH_M)
-        if self._phase == "push" and (across > 0.015 or along > 0.0 or self._stuck(left, t_s)):
-            self._phase = "behind"
+        ahead_of, across = float(offset @ direction), abs(float(offset @ along(yaw, 1.0)))
+        to_go = float(way @ self._way)
+        if self._phase == "push":
+            if left < self._best - 0.004:
+                self._best, self._moved = left, t_s
+            flat = cube[2] - table < float(twin.model.geom("cube").size[0]) + TIPPED_M
+            self._flat_s = t_s if flat else self._flat_s
+            stuck = t_s - self._moved > STUCK_S or t_s - self._flat_s > TIPPED_S
+            lost = across > ACROSS_M or ahead_of > 0.0 or stuck
+            if lost or to_go < 0.004:
+                # Off the block and up: straight up would drag it along, and round it would push it.
+                clear = offset[:2] / max(float(np.linalg.norm(offset[:2])), 1e-6)
+                self._up = np.array([*(tcp_W[:2] + 0.015 * clear), table + OVER_M + 0.01])
+                self._enter("up", t_s)
+        if self._phase == "up":
+            if tcp_W[2] > table + OVER_M - 0.01 and left > ON_MARK_M - 0.005:
+                self._enter("behind", t_s)
+            return Goal(self._up, None, WIDTH_M, disturb=STEADY)
         if self._phase == "behind":
-            high = np.array([behind[0], behind[1], table + OVER_M])
-            off = float(np.linalg.norm((tcp_W - high)[:2]))
-            if off < 0.008:
-                self._phase, self._since = "down", t_s
-            if tcp_W[2] < table + OVER_M - 0.012 and off > 0.02:  # back off and up before going round
-                return Goal(np.array([*(tcp_W - 0.02 * direction)[:2], table + OVER_M]), None, WIDTH_M)
+            if np.linalg.norm((tcp_W - high)[:2]) < 0.008:
+                self._enter("down", t_s)
             return Goal(high, yaw, WIDTH_M)
         if self._phase == "down":
             if tcp_W[2] < table + PUSH_HEIGHT_M + 0.006 or t_s - self._since > 1.2:
-                self._phase, self._lift, self._best, self._since = "push", 0.0, left, t_s
-            return Goal(behind, yaw, WIDTH_M, speed_m_s=0.15)
+                self._enter("push", t_s)
+                self._lift, self._best, self._moved, self._flat_s = 0.0, left, t_s, t_s
+            return Goal(behind, yaw, WIDTH_M, speed_m_s=0.15, disturb=STEADY)
         sunk = PUSH_HEIGHT_M - (tcp_W[2] - table)
-        self._lift = float(np.clip(self._lift + LIFT_RATE * sunk * min(t_s - self._last, 0.1), 0.0, 0.03))
+        self._lift = float(np.clip(self._lift + LIFT_RATE * sunk * min(t_s - self._last, 0.1), -0.004, 0.015))
         self._last = t_s
-        ahead = cube + (min(left, 0.03) - 0.0125) * direction + aside
-        ahead[2] = table + PUSH_HEIGHT_M + self._lift
-        return Goal(ahead, yaw, WIDTH_M, speed_m_s=0.06)
+        # A block that sticks is leaned on more and more; leaning much at once would make it jump.
+        lean = 0.015 + 0.02 * (t_s - self._moved)
+        goal = cube + (min(to_go, lean) - TOUCH_M) * direction + aside
+        goal[2] = table + PUSH_HEIGHT_M + self._lift
+        return Goal(goal, yaw, WIDTH_M, speed_m_s=0.06, disturb=STEADY, settle=False)
 
-    def _stuck(self, left_m: float, t_s: float) -> bool:
-        """Whether the block has come no nearer for a while."""
-        if left_m < self._best - 0.004:
-            self._best, self._since = left_m, t_s
-        return t_s - self._since > STUCK_S
+    def _enter(self, phase: str, t_s: float) -> None:
+        self._phase, self._since, self._last = phase, t_s, t_s
