@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..data.recorder import Recorder, recorder_spec
+from ..data.spec import DatasetSpec
 from ..data.writer import DatasetWriter
 from ..robot.clock import wall_time
 from ..robot.rig import Rig
+from ..sim.scene import build_scene
 from ..sim.tasks import Task, load_task
-from .session import EpisodeResult
+from .session import EpisodeResult, Step
 from .workers import AgentPlan, WorldPlan, run_episodes
 
-OBJECTS = "sim.objects"
+OBJECTS = "sim.objects"  # m, true positions of the task's bodies in W
+QPOS = "sim.qpos"  # the twin's configuration: rad, m, quaternions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,19 @@ class Collected:
     limits: dict[str, int]
 
 
-def dataset_spec(rig: Rig, task: Task, cameras: tuple[str, ...]) -> Any:
+def dataset_spec(rig: Rig, task: Task, cameras: tuple[str, ...]) -> DatasetSpec:
     """The dataset of demonstrations of `task` on the twin of `rig`."""
+    nq = build_scene(rig, task.add_objects).model.nq
     return recorder_spec(
         fps=round(rig.control_hz),
         robot_type=rig.name,
         arms={name: rig.joint_spec(name) for name in rig.arms},
         grippers=tuple(rig.grippers),
         cameras={name: (rig.cameras[name].height, rig.cameras[name].width) for name in cameras},
-        vectors={OBJECTS: tuple(f"{body}.{axis}" for body in task.bodies for axis in "xyz")},
+        vectors={
+            OBJECTS: tuple(f"{body}.{axis}" for body in task.bodies for axis in "xyz"),
+            QPOS: tuple(f"qpos.{k}" for k in range(nq)),
+        },
         extra={"rig": rig.name, "rig_hash": rig.hash(), "backend": "sim", "task": task.name},
     )
 
@@ -65,8 +69,8 @@ def collect(
     rig = resized(plan)
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
     writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume, wait=True)
-    objects: list[np.ndarray] = [np.zeros(0)]
-    recorder = make_recorder(writer, rig, cameras, objects)
+    shown: list[Step] = []
+    recorder = make_recorder(writer, rig, cameras, shown)
     limits: Counter[str] = Counter()
     tried = saved = 0
     with writer:
@@ -83,7 +87,7 @@ def collect(
             limits.update(result.limits)
             writer.update_extra(seeds_used=result.seed - first_seed + 1)
             if result.success:
-                record(recorder, task.text, result, objects, wall=wall_time())
+                record(recorder, task.text, result, shown, wall=wall_time())
                 saved += 1
             on_episode(result, result.success)
             if saved == episodes:
@@ -92,13 +96,11 @@ def collect(
         return Collected(saved, writer.num_frames, tried, dict(limits))
 
 
-def make_recorder(
-    writer: DatasetWriter, rig: Rig, cameras: tuple[str, ...], objects: list[np.ndarray]
-) -> Recorder:
-    """A recorder that takes the true positions of the task's bodies from `objects[0]`."""
+def make_recorder(writer: DatasetWriter, rig: Rig, cameras: tuple[str, ...], shown: list[Step]) -> Recorder:
+    """A recorder that takes what only the twin knows from the last step of `shown`."""
     return Recorder(
         writer,
-        vectors={OBJECTS: lambda obs, applied: objects[0]},
+        vectors={OBJECTS: lambda obs, applied: shown[-1].objects, QPOS: lambda obs, applied: shown[-1].qpos},
         camera_fps={name: rig.cameras[name].fps for name in cameras},
     )
 
@@ -112,9 +114,7 @@ def resized(plan: WorldPlan) -> Rig:
     return replace(plan.rig, cameras=cameras)
 
 
-def record(
-    recorder: Recorder, text: str, result: EpisodeResult, objects: list[np.ndarray], wall: str
-) -> None:
+def record(recorder: Recorder, text: str, result: EpisodeResult, shown: list[Step], wall: str) -> None:
     """Write the trace of an episode as a dataset's episode."""
     recorder.start(
         text,
@@ -126,7 +126,7 @@ def record(
         },
     )
     for step in result.trace:
-        objects[0] = step.objects
+        shown[:] = [step]
         if step.label_q:
             recorder.label(step.label_q, step.label_width_m)
         recorder.on_step(step.obs, step.applied)

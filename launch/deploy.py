@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..data.writer import DatasetWriter
 from ..robot.clock import wall_time
 from ..sim.tasks import load_task
 from .collect import dataset_spec, make_recorder, record, resized
-from .session import EpisodeResult
+from .session import EpisodeResult, Step
 from .workers import AgentPlan, WorldPlan, run_episodes
 
 
@@ -27,11 +25,11 @@ def deploy(
         return
     task, rig = load_task(plan.task), resized(plan)
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
-    objects: list[np.ndarray] = [np.zeros(0)]
+    shown: list[Step] = []
     spec = dataset_spec(rig, task, cameras)
     writer = DatasetWriter(record_to, spec, resume=record_to.exists(), wait=True)
-    recorder = make_recorder(writer, rig, cameras, objects)
+    recorder = make_recorder(writer, rig, cameras, shown)
     with writer:
         for result in runs:
-            record(recorder, task.text, result, objects, wall_time())
+            record(recorder, task.text, result, shown, wall_time())
             yield result

@@ -29,6 +29,7 @@ class Step:
     label_q: Mapping[str, np.ndarray]  # arm -> (n,) rad, what the agent intended before noise
     label_width_m: Mapping[str, float]
     objects: np.ndarray  # (3K,) m, true positions of the task's bodies in W
+    qpos: np.ndarray  # (nq,) the twin's whole configuration, to render the step again
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def run_episode(
                     {} if chunk is None else {a: q[0] for a, q in chunk.q.items()},
                     {} if chunk is None else {g: float(w[0]) for g, w in chunk.width_m.items()},
                     np.concatenate([view.pos(body) for body in world.task.bodies]),
+                    twin.data.qpos.copy(),
                 )
             )
         if cancelled():

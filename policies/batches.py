@@ -59,6 +59,9 @@ class Batches:
         aux = samples.aux if cameras else None
         self._aux = None if aux is None else torch.from_numpy(aux).to(device)
         self._images = {camera: samples.images[camera] for camera in cameras}
+        self._rows = len(samples.episode)
+        self._retakes = samples.retakes if cameras else None
+        self._views = samples.views if cameras and samples.aux is not None else None
         self._loaded: dict[str, Tensor] = {}
         if device.type == "cuda" and self._images:
             need = sum(pictures.nbytes for pictures in self._images.values())
@@ -68,10 +71,16 @@ class Batches:
                     for name, pictures in self._images.items()
                 }
 
+    def with_retakes(self, rows: Ids) -> Ids:
+        """`rows` and the retakes of them, which are numbered on from the number of rows."""
+        if self._retakes is None:
+            return rows
+        return np.concatenate([rows, self._rows + np.flatnonzero(np.isin(self._retakes.row, rows))])
+
     def order(self, rows: Ids, step: int, size: int) -> Ids:
         """The rows of training step `step`: every row once an epoch, epochs shuffled by (seed, epoch)."""
         first = step * size
-        picked: list[Ids] = []
+        picked: list[Ids] = [np.zeros(0, np.int64)]
         while size > 0:
             epoch, offset = divmod(first, len(rows))
             shuffled = np.random.default_rng((self._seed, epoch)).permutation(rows)
@@ -80,10 +89,24 @@ class Batches:
             first, size = first + len(part), size - len(part)
         return np.concatenate(picked)
 
+    @property
+    def views(self) -> int:
+        """How many views there are."""
+        return 0 if self._views is None else len(self._views.state)
+
     def at(
-        self, rows: Ids, augment: Augment | None = None, generator: torch.Generator | None = None
+        self,
+        rows: Ids,
+        augment: Augment | None = None,
+        generator: torch.Generator | None = None,
+        views: Ids | None = None,
     ) -> Batch:
-        """The batch of these rows."""
+        """The batch of these rows, and of these views after them; row numbers beyond the rows are retakes."""
+        extra = self._views if views is not None and len(views) else None
+        taken = rows
+        if self._retakes is not None:
+            again = np.maximum(taken - self._rows, 0)
+            rows = np.where(taken < self._rows, taken, self._retakes.row[again])
         index = torch.from_numpy(rows).to(self._device)
         chunks = torch.from_numpy(self._chunks[rows]).to(self._device)
         images: dict[str, Tensor] = {}
@@ -92,13 +115,23 @@ class Batches:
                 image = self._loaded[camera][index]
             else:
                 image = torch.from_numpy(np.ascontiguousarray(pictures[rows]))
+                if self._retakes is not None and (taken >= self._rows).any():
+                    new = taken >= self._rows
+                    retaken = self._retakes.images[camera][taken[new] - self._rows]
+                    image[torch.from_numpy(new)] = torch.from_numpy(np.ascontiguousarray(retaken))
                 if self._device.type == "cuda":
                     image = image.pin_memory().to(self._device, non_blocking=True)
+            if extra is not None:
+                more = torch.from_numpy(np.ascontiguousarray(extra.images[camera][views]))
+                image = torch.cat([image, more.to(self._device)])
             if augment is not None and generator is not None:
                 image = augment(image, generator)
             images[camera] = image
-        aux = None if self._aux is None else self._aux[index]
-        return Batch(self._state[index], self._action[chunks], images, aux)
+        state, aux = self._state[index], None if self._aux is None else self._aux[index]
+        if extra is not None and aux is not None:
+            state = torch.cat([state, torch.from_numpy(extra.state[views]).to(self._device)])
+            aux = torch.cat([aux, torch.from_numpy(extra.aux[views]).to(self._device)])
+        return Batch(state, self._action[chunks], images, aux)
 
     def statistics(self, rows: Ids) -> tuple[Tensor, Tensor, Tensor | None]:
         """State (n, S), action (n, H, A) and auxiliary target (n, K) of all `rows`, to fit a normaliser."""

@@ -32,6 +32,8 @@ class KeypointConfig:
     aux_hidden: tuple[int, ...] = (128,)
     aux_weight: float = 1.0  # 0 = no auxiliary loss
     aux_as_input: bool = True  # the action head sees the auxiliary estimate
+    points_to_head: bool = True  # the action head sees the keypoints themselves as well
+    aux_noise: float = 0.0  # noise on the estimate while training, in its standard deviations
 
 
 class Keypoint(Policy):
@@ -43,7 +45,7 @@ class Keypoint(Policy):
         self.encoders = encoders(config.cameras, settings.channels, settings.keypoints, settings.logit_scale)
         features = len(config.state_names) + 2 * settings.keypoints * len(config.cameras)
         self.uses_aux = bool(config.aux_names) and settings.aux_weight > 0
-        inputs = features
+        inputs = features if settings.points_to_head else len(config.state_names)
         if self.uses_aux:
             self.aux_head = mlp((features, *settings.aux_hidden, len(config.aux_names)))
             inputs += len(config.aux_names) if settings.aux_as_input else 0
@@ -52,25 +54,31 @@ class Keypoint(Policy):
     def forward(self, state: Tensor, images: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Normalised chunk (B, H, A) and normalised auxiliary estimate (B, K)."""
         points = [encoder(images[name]) for name, encoder in self.encoders.items()]
-        features = torch.cat([self.normaliser.encode_state(state), *points], -1)
+        encoded = self.normaliser.encode_state(state)
+        features = torch.cat([encoded, *points], -1)
+        inputs = features if self.settings.points_to_head else encoded
         aux = None
         if self.uses_aux:
             aux = self.aux_head(features).float()
             if self.settings.aux_as_input:
                 # Detached: the estimate stays an estimate, it is no channel for the action loss.
-                features = torch.cat([features, aux.detach()], -1)
-        z = self.head(features).float()
+                seen = aux.detach()
+                if self.training and self.settings.aux_noise > 0:
+                    seen = seen + self.settings.aux_noise * torch.randn_like(seen)
+                inputs = torch.cat([inputs, seen], -1)
+        z = self.head(inputs).float()
         return z.unflatten(-1, (self.config.chunk, -1)), aux
 
     def compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         z, aux = self(batch.state, batch.images)
-        target = self.normaliser.encode_action(batch.action, batch.state)
-        loss = F.smooth_l1_loss(z, target, beta=0.1)
+        target = self.normaliser.encode_action(batch.action, batch.state[: len(batch.action)])
+        loss = F.smooth_l1_loss(z[: len(target)], target, beta=0.1)
         figures = {"action": loss.detach()}
         if aux is not None and batch.aux is not None:
             wanted = self.normaliser.encode_aux(batch.aux)
             loss = loss + self.settings.aux_weight * F.smooth_l1_loss(aux, wanted, beta=0.1)
-            figures["aux_m"] = ((aux.detach() - wanted) * self.normaliser.aux_std).abs().mean()
+            off = (aux.detach() - wanted)[: len(target)] * self.normaliser.aux_std
+            figures["aux_m"] = off.abs().mean()
         return loss, figures
 
     def predict(self, state: Tensor, images: Mapping[str, Tensor]) -> Tensor:

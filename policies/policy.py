@@ -38,12 +38,12 @@ class PolicyConfig:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One training batch, on the device."""
+    """One training batch, on the device: B rows of demonstrations, then V views (see `samples.Views`)."""
 
-    state: Tensor  # (B, S) float32, rad, m
+    state: Tensor  # (B + V, S) float32, rad, m
     action: Tensor  # (B, H, A) float32, absolute, rad, m
-    images: Mapping[str, Tensor]  # camera -> (B, h, w, 3) uint8
-    aux: Tensor | None  # (B, K) float32, m
+    images: Mapping[str, Tensor]  # camera -> (B + V, h, w, 3) uint8, or float32 in 0..1
+    aux: Tensor | None  # (B + V, K) float32, m
 
 
 class Policy(nn.Module, ABC):

@@ -28,6 +28,7 @@ class TrainConfig:
     method: str = "keypoint"  # "bc" (state), "keypoint" (cameras, CPU), "act" (cameras, GPU)
     steps: int = 2500
     batch: int = 64  # rows a step
+    view_batch: int = 32  # views a step for the auxiliary loss, where the samples have them
     chunk: int = 20  # H, rows predicted at once
     lr: float = 1e-3  # peak; linear warm-up, then cosine to 0
     warmup: int = 100  # steps

@@ -18,6 +18,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Retakes:
+    """Pictures of M rows taken again: the same step in a world that looks different.
+
+    A hundred demonstrations show a hundred looks of the world, which is too few to learn what does not
+    matter; a simulation can show each step again under new cameras, light and colours, its labels unchanged.
+    """
+
+    row: NDArray[np.int64]  # (M,) the row of the samples that each shows
+    images: Mapping[str, U8]  # camera -> (M, h, w, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """M pictures of scenes in which nothing was demonstrated, for the auxiliary loss alone.
+
+    A hundred demonstrations show a hundred scenes, too few to learn where things are under every light and
+    camera pose, and in all of them the arm goes to the object, so that its pose gives the object away. In a
+    simulation views with the arm anywhere cost milliseconds.
+    """
+
+    state: F32  # (M, S) rad, m
+    images: Mapping[str, U8]  # camera -> (M, h, w, 3)
+    aux: F32  # (M, K) m
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """N rows of demonstrations, episodes one after the other, rows of an episode in order of time."""
 
@@ -33,6 +59,8 @@ class Samples:
     aux: F32 | None = None  # (N, K) m: what the pictures shall tell, such as positions of objects
     aux_names: tuple[str, ...] = ()
     recorded: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # camera -> (h, w) px as recorded
+    retakes: Retakes | None = None
+    views: Views | None = None
 
     def check(self) -> None:
         """Raise `DatasetError` that says what is wrong with the rows."""

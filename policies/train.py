@@ -106,6 +106,8 @@ class _Training:
         self.policy = build(policy_config).to(self.device)
         self.rows, self.held = split(samples.episode, config.validation, config.seed)
         self.batches = Batches(samples, tuple(policy_config.cameras), config.chunk, self.device, config.seed)
+        self.shown = self.batches.with_retakes(self.rows)
+        self.view_batch = config.view_batch if self.batches.views else 0
         self.policy.normaliser.fit(*self.batches.statistics(self.rows))
         self.weights = list(self.policy.parameters())
         self.average = Average(self.policy, config.ema)
@@ -124,10 +126,12 @@ class _Training:
             "aux_loss": bool(getattr(self.policy, "uses_aux", False)),
             "aux_names": list(policy_config.aux_names),
             "cameras": {name: list(size) for name, size in policy_config.cameras.items()},
+            "views": self.batches.views if self.view_batch else 0,
             "augment": bool(policy_config.cameras) and config.augment.active,
             "chunk": config.chunk,
             "relative": list(policy_config.relative),
             "rows": len(self.rows),
+            "retakes": len(self.shown) - len(self.rows),
             "episodes": episodes - held,
             "validation_episodes": held,
             "device": str(self.device),
@@ -197,8 +201,10 @@ class _Training:
         seed = _step_seed(config.seed, self.step)
         torch.manual_seed(seed)  # dropout, latent noise
         generator = torch.Generator(self.device).manual_seed(seed)
-        rows = self.batches.order(self.rows, self.step, config.batch)
-        batch = self.batches.at(rows, config.augment if config.augment.active else None, generator)
+        rows = self.batches.order(self.shown, self.step, config.batch)
+        views = self.batches.order(np.arange(self.batches.views), self.step, self.view_batch)
+        augment = config.augment if config.augment.active else None
+        batch = self.batches.at(rows, augment, generator, views)
         for group in self.optimiser.param_groups:
             group["lr"] = self._lr(self.step)
         self.policy.train()

@@ -210,20 +210,22 @@ def _add_camera(spec: mujoco.MjSpec, name: str, camera: CameraConfig, rig: Rig) 
         spec.worldbody.add_camera(name=name, pos=pose.xyz_m, quat=_to_mujoco(pose.wxyz), fovy=camera.fovy_deg)
         return
     description = load_model(rig.arms[camera.mount].model)
-    if camera.pose is not None:
-        site = spec.site(prefix(camera.mount) + description.tool_site)
-        frame_p, frame_q = np.array(site.pos), np.array(site.quat)
-        turned, quat = np.zeros(3), np.zeros(4)
-        mujoco.mju_rotVecQuat(turned, np.array(camera.pose.xyz_m), frame_q)
-        mujoco.mju_mulQuat(quat, frame_q, _to_mujoco(camera.pose.wxyz))
-        site.parent.add_camera(name=name, pos=frame_p + turned, quat=quat, fovy=camera.fovy_deg)
-    elif description.camera_site is None:
+    site_name = description.tool_site if camera.pose is not None else description.camera_site
+    if site_name is None:
         raise RigError(
             f"cameras.{name}.mount: '{description.name}' has no camera mount; give the camera a pose"
         )
-    else:
-        site = spec.site(prefix(camera.mount) + description.camera_site)
-        site.parent.add_camera(name=name, pos=site.pos, quat=site.quat, fovy=camera.fovy_deg)
+    # Compiled: the site's pose in its body, whatever frames the description nests it in.
+    compiled = mujoco.MjModel.from_xml_path(str(description.mjcf))
+    site = compiled.site(site_name)
+    position, quat = site.pos.copy(), site.quat.copy()
+    if camera.pose is not None:
+        turned = np.zeros(3)
+        mujoco.mju_rotVecQuat(turned, np.array(camera.pose.xyz_m), site.quat)
+        position = position + turned
+        mujoco.mju_mulQuat(quat, site.quat, _to_mujoco(camera.pose.wxyz))
+    body = spec.body(prefix(camera.mount) + compiled.body(int(site.bodyid[0])).name)
+    body.add_camera(name=name, pos=position, quat=quat, fovy=camera.fovy_deg)
 
 
 def _to_mujoco(wxyz: tuple[float, float, float, float]) -> NDArray[np.float64]:
