@@ -20,11 +20,14 @@ from ..robot.errors import UsageError
 from ..robot.rig import Rig, load_rig
 from .collect import OBJECTS, Collected, collect, resized
 from .evaluate import EVAL_SEED, Evaluation, evaluate
+from .retakes import retake
 from .session import EpisodeResult
 from .workers import WorldPlan
 
 STATE_STEPS = 3000
-PICTURE = (128, 96)  # px, width and height: 4:3 as the cameras are
+CAMERA_STEPS = 2000
+KEYPOINT: dict[str, Any] = {"channels": (16, 32, 32, 32), "aux_noise": 0.05}
+PICTURE = (96, 72)  # px, width and height: 4:3 as the cameras are
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class DemoConfig:
     steps: int | None = None  # training steps; None = what suits the policy
     state: bool = False  # train on the true state instead of the cameras
     aux: bool = True  # auxiliary loss: regress the objects' positions from the keypoints
+    retakes: int = 8000  # steps shown again under other looks while training
     chunk: int = 20
     noise_rad: float = 0.03  # injected into the expert while demonstrating
     seed: int = 0
@@ -64,6 +68,7 @@ class DemoEvents:
 
     phase: Callable[[str, int], None] = lambda name, total: None
     demonstration: Callable[[EpisodeResult, bool], None] = lambda result, saved: None
+    retaken: Callable[[int], None] = lambda count: None
     training: Callable[[TrainProgress], None] = lambda progress: None
     episode: Callable[[EpisodeResult], None] = lambda result: None
 
@@ -80,10 +85,9 @@ def train_config(config: DemoConfig) -> TrainConfig:
     made = replace(default_config(method), seed=config.seed, chunk=config.chunk)
     if config.state:
         made = replace(made, threads=1)  # a small MLP: a second thread costs more than it brings
-    if config.steps is not None or config.state:
-        made = replace(made, steps=config.steps or STATE_STEPS)
-    if not config.aux:
-        made = replace(made, keypoint=replace(made.keypoint, aux_weight=0.0))
+    made = replace(made, steps=config.steps or (STATE_STEPS if config.state else CAMERA_STEPS))
+    keypoint = replace(made.keypoint, **KEYPOINT, **({} if config.aux else {"aux_weight": 0.0}))
+    made = replace(made, keypoint=keypoint)
     return made
 
 
@@ -142,6 +146,10 @@ def _train(config: DemoConfig, events: DemoEvents) -> TrainResult:
         samples = Samples.from_dataset(dataset, cameras=(), state=("observation.state", OBJECTS))
     else:
         samples = Samples.from_dataset(dataset, image_size=(PICTURE[1], PICTURE[0]))
+        if config.retakes:
+            events.phase("retake", config.retakes)
+            again = retake(world_plan(config), dataset, config.retakes, config.seed, config.workers, events.retaken)
+            samples = replace(samples, retakes=again)
     made = train_config(config)
     events.phase("train", made.steps)
     result = train(samples, made, config.out / "policy", events.training, resume=config.resume)

@@ -157,7 +157,8 @@ def _training(report: Report, result: DemoResult) -> None:
     report.text(
         f"{used.get('method')} policy, {used.get('parameters'):,} parameters, chunks of {used.get('chunk')} rows, "
         f"{aux} the auxiliary loss that regresses the objects' positions, demonstrations "
-        f"{'with' if result.config.noise_rad else 'without'} injected noise; {trained.step} steps in "
+        f"{'with' if result.config.noise_rad else 'without'} injected noise, {used.get('retakes', 0)} steps shown "
+        f"again under other looks; {trained.step} steps in "
         f"{trained.wall_s:.0f} s ({trained.steps_per_s:.1f} a second) on {used.get('device')}."
     )
     curves = [

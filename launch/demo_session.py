@@ -31,6 +31,10 @@ class _Bars:
     def tick(self, *args: Any) -> None:
         self._tick(*args)
 
+    def advance(self, count: int) -> None:
+        for _ in range(count):
+            self._tick(True, "")
+
     def close(self) -> None:
         self._stack.close()
 
@@ -41,6 +45,7 @@ def run_with_progress(config: DemoConfig, film: bool = True) -> int:
     events = DemoEvents(
         phase=bars.phase,
         demonstration=lambda r, saved: bars.tick(saved, "" if saved else f"seed {r.seed} failed, not kept"),
+        retaken=bars.advance,
         training=bars.tick,
         episode=lambda r: bars.tick(True, "" if r.success else f"seed {r.seed} failed"),
     )

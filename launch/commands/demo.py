@@ -34,6 +34,8 @@ class Command:
     """Train on the true state of the twin instead of the cameras."""
     no_aux: bool = False
     """Leave out the auxiliary loss (ablation)."""
+    no_retakes: bool = False
+    """Train without showing the steps again under other looks (ablation)."""
     no_noise: bool = False
     """Demonstrate without injected noise (ablation)."""
     chunk: int = 20
@@ -67,6 +69,7 @@ class Command:
             state=self.state,
             aux=not self.no_aux,
             chunk=self.chunk,
+            retakes=0 if self.no_retakes else 500 if self.quick else DemoConfig().retakes,
             noise_rad=0.0 if self.no_noise else DemoConfig().noise_rad,
             seed=self.seed,
             workers=self.workers,

@@ -74,7 +74,7 @@ def make_twin(scene: Scene, draw: Mapping[str, Any] | None = None, speed: float 
     twin = Twin(scene, draw)
     address = int(scene.model.joint("cube").qposadr[0])
     twin.data.qpos[address : address + 3] = 0.25, -0.1, 0.1
-    twin.set_arm("arm", np.array(scene.descriptions["arm"].rest_q_rad), 0.03)
+    twin.set_arm("arm", np.array(scene.descriptions["arm"].rest_q_rad) + np.array([1.6, 0, 0, 0, 0]), 0.03)
     twin.data.qvel[int(scene.model.joint("cube").dofadr[0]) + 1] = speed
     return twin
 
