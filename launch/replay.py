@@ -11,7 +11,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +156,8 @@ class ReplayAgent:
     def act(self, obs: Observation) -> ActionChunk:
         take = slice(min(self.step, len(self.recording.asked_q) - 1), self.step + AHEAD)
         self.step += 1
-        q, width, dt_ns = self.recording.asked_q[take], self.recording.asked_width_m, self._dt_ns
+        q, width = self.recording.asked_q[take], self.recording.asked_width_m
+        dt_ns = round(1e9 / self.recording.fps)
         return ActionChunk(
             t0_ns=obs.t_ns,
             dt_ns=dt_ns,
@@ -165,10 +166,6 @@ class ReplayAgent:
             expires_ns=obs.t_ns + (len(q) - 1) * dt_ns + self.expiry_ns,
             source="replay",
         )
-
-    @property
-    def _dt_ns(self) -> int:
-        return round(1e9 / self.recording.fps)
 
 
 @dataclass(slots=True)
@@ -187,9 +184,8 @@ class Trace:
         self.q.append(obs.arms[self.arm].q)
         if self.gripper is not None:
             self.width_m.append(obs.grippers[self.gripper].width_m)
-        sent = applied.sent_q.get(self.arm)
-        asked = applied.asked_q.get(self.arm, sent)
-        self.changed.append(np.zeros_like(obs.arms[self.arm].q) if sent is None else sent - asked)
+        sent = applied.sent_q.get(self.arm, obs.arms[self.arm].q)
+        self.changed.append(sent - applied.asked_q.get(self.arm, sent))
         self.limits.update(applied.limits)
         self.modes[applied.mode] += 1
 
@@ -246,36 +242,6 @@ class Replay:
     fps: int
     episodes: tuple[EpisodeReplay, ...]
     overall: tuple[JointResult, ...]  # over all episodes together, with one shift
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """Guard ticks in which each limit acted, over all episodes."""
-        total: Counter[str] = Counter()
-        for episode in self.episodes:
-            total.update(episode.limits)
-        return dict(sorted(total.items()))
-
-    def to_json(self) -> dict[str, object]:
-        """Everything but the traces."""
-        return {
-            "mapping": self.mapping,
-            "servo": self.servo,
-            "fps": self.fps,
-            "overall": [asdict(joint) for joint in self.overall],
-            "guard_ticks": self.limits,
-            "episodes": [
-                {
-                    "episode": e.index,
-                    "rows": len(e.t_s),
-                    "joints": [asdict(joint) for joint in e.joints],
-                    "guard_ticks": dict(e.limits),
-                    "guard_modes": dict(e.modes),
-                    "guard_changed_max_deg": np.abs(e.guard_deg).max(axis=0).tolist(),
-                    "rows_changed_by_guard": int((~e.free).sum()),
-                }
-                for e in self.episodes
-            ],
-        }
 
 
 def replay(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
+    from ...robot.types import F64
     from ..replay import EpisodeReplay, JointResult, Match, Replay, Source
+    from ..report import Report
 
 CHARTED = 3  # episodes with charts; more would not fit into one report
 POINTS = 400  # a series
@@ -81,7 +84,7 @@ class Command:
         servo = {"7v4": STS3215_7V4, "12v": STS3215_12V}[self.servo]
         with counter("replay", len(chosen)) as tick:
             result = replay(source, chosen, SceneOptions(servo=servo), lambda index: tick(True, ""))
-        (self.out / "report.json").write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        (self.out / "report.json").write_text(json.dumps(to_json(result), indent=1) + "\n")
         path = write_report(source, result, self.out / "report.html")
         say(f"joint units: {result.mapping}; servo {result.servo}")
         say(f"{'twin - real':<14} {'RMSE':>9} {'shift':>8} {'RMSE there':>11} | real - command: RMSE, shift")
@@ -91,10 +94,43 @@ class Command:
                 f"{joint.joint:<14} {twin.rmse_deg:5.2f} deg {_ms(twin):>8} {twin.shifted_rmse_deg:7.2f} deg "
                 f"| {real.rmse_deg:6.2f} deg {_ms(real):>8}"
             )
-        acted = ", ".join(f"{name} {ticks}" for name, ticks in result.limits.items())
+        acted = ", ".join(f"{name} {ticks}" for name, ticks in guard_ticks(result).items())
         say(f"guard ticks: {acted or 'none'}")
         say(f"report: {path}")
         return 0
+
+
+def guard_ticks(result: Replay) -> dict[str, int]:
+    """Guard ticks in which each limit acted, over all episodes."""
+    total: Counter[str] = Counter()
+    for episode in result.episodes:
+        total.update(episode.limits)
+    return dict(sorted(total.items()))
+
+
+def to_json(result: Replay) -> dict[str, object]:
+    """Every number of a replay, without the traces."""
+    import numpy as np
+
+    return {
+        "mapping": result.mapping,
+        "servo": result.servo,
+        "fps": result.fps,
+        "overall": [asdict(joint) for joint in result.overall],
+        "guard_ticks": guard_ticks(result),
+        "episodes": [
+            {
+                "episode": e.index,
+                "rows": len(e.t_s),
+                "joints": [asdict(joint) for joint in e.joints],
+                "guard_ticks": dict(e.limits),
+                "guard_modes": dict(e.modes),
+                "guard_changed_max_deg": np.abs(e.guard_deg).max(axis=0).tolist(),
+                "rows_changed_by_guard": int((~e.free).sum()),
+            }
+            for e in result.episodes
+        ],
+    }
 
 
 def write_report(source: Source, result: Replay, path: Path) -> Path:
@@ -154,13 +190,13 @@ def write_report(source: Source, result: Replay, path: Path) -> Path:
     return report.write(path)
 
 
-def _charts(report, episode: EpisodeReplay) -> None:  # noqa: ANN001
+def _charts(report: Report, episode: EpisodeReplay) -> None:
     from ..charts import Chart, Series
 
     every = slice(None, None, -(-len(episode.t_s) // POINTS))
     t = [round(float(v), 3) for v in episode.t_s[every]]
 
-    def line(name: str, values) -> Series:  # noqa: ANN001
+    def line(name: str, values: F64) -> Series:
         return Series(name, t, [round(float(v), 2) for v in values[every]])
 
     report.charts(
