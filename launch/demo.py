@@ -148,7 +148,9 @@ def _train(config: DemoConfig, events: DemoEvents) -> TrainResult:
         samples = Samples.from_dataset(dataset, image_size=(PICTURE[1], PICTURE[0]))
         if config.retakes:
             events.phase("retake", config.retakes)
-            again = retake(world_plan(config), dataset, config.retakes, config.seed, config.workers, events.retaken)
+            again = retake(
+                world_plan(config), dataset, config.retakes, config.seed, config.workers, events.retaken
+            )
             samples = replace(samples, retakes=again)
     made = train_config(config)
     events.phase("train", made.steps)

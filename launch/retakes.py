@@ -42,6 +42,7 @@ def retake(
     plan: WorldPlan,
     dataset: Dataset,
     count: int,
+    *,
     seed: int = 0,
     workers: int | None = None,
     on_block: Callable[[int], None] = lambda done: None,

@@ -1,9 +1,13 @@
-"""The methods by name. A new one is a file with a `Policy`, its config, and a line here."""
+"""The methods by name. A new one is one file and an entry point in the group `twinloop.policies`.
+
+The entry point's value is a `Method`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
 from typing import Any
 
 from ..robot.errors import CheckpointError, nearest
@@ -12,22 +16,44 @@ from .bc import BC, BCConfig
 from .keypoint import Keypoint, KeypointConfig
 from .policy import Policy, PolicyConfig
 
-METHODS: Mapping[str, tuple[Callable[[PolicyConfig, Any], Policy], type[Any]]] = {
-    "bc": (BC, BCConfig),
-    "keypoint": (Keypoint, KeypointConfig),
-    "act": (ACT, ACTConfig),
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A policy class, the frozen dataclass of its settings, and whether it needs cameras."""
+
+    policy: Callable[[PolicyConfig, Any], Policy]
+    settings: type[Any]
+    pictures: bool = False
+
+
+METHODS: Mapping[str, Method] = {
+    "bc": Method(BC, BCConfig),
+    "keypoint": Method(Keypoint, KeypointConfig, pictures=True),
+    "act": Method(ACT, ACTConfig, pictures=True),
 }
-PICTURES = ("keypoint", "act")  # methods that need a camera
+
+
+def method_names() -> list[str]:
+    """Names of all methods, plug-ins included."""
+    return sorted({*METHODS, *(point.name for point in entry_points(group="twinloop.policies"))})
+
+
+def find_method(name: str) -> Method | None:
+    """The method called `name`, or None."""
+    if name in METHODS:
+        return METHODS[name]
+    return next((p.load() for p in entry_points(group="twinloop.policies") if p.name == name), None)
 
 
 def build(config: PolicyConfig) -> Policy:
     """The untrained policy that `config` describes."""
-    if config.method not in METHODS:
-        raise CheckpointError(f"unknown method '{config.method}'{nearest(config.method, METHODS)}")
-    policy, settings = METHODS[config.method]
+    method = find_method(config.method)
+    if method is None:
+        raise CheckpointError(f"unknown method '{config.method}'{nearest(config.method, method_names())}")
+    settings = method.settings
     known = [f.name for f in fields(settings)]
     for key in config.settings:
         if key not in known:
             raise CheckpointError(f"settings of '{config.method}': unknown '{key}'{nearest(key, known)}")
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in config.settings.items()}
-    return policy(config, settings(**plain))
+    return method.policy(config, settings(**plain))

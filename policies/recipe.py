@@ -16,7 +16,7 @@ from .augment import Augment
 from .bc import BCConfig
 from .device import Amp
 from .keypoint import KeypointConfig
-from .methods import METHODS, PICTURES
+from .methods import METHODS, find_method, method_names
 from .policy import PolicyConfig
 from .samples import Samples
 
@@ -51,11 +51,12 @@ class TrainConfig:
     bc: BCConfig = BCConfig()
     keypoint: KeypointConfig = KeypointConfig()
     act: ACTConfig = ACTConfig()
+    plugin: Any = None  # settings of a plug-in's method; None = its defaults
 
     def check(self) -> None:
         """Raise `UsageError` for values that make no sense."""
-        if self.method not in METHODS:
-            raise UsageError(f"unknown method '{self.method}'{nearest(self.method, METHODS)}")
+        if find_method(self.method) is None:
+            raise UsageError(f"unknown method '{self.method}'{nearest(self.method, method_names())}")
         counts = ("steps", "batch", "chunk", "validate_every", "save_every", "report_every")
         for name in counts:
             if getattr(self, name) < 1:
@@ -74,15 +75,19 @@ def default_config(method: str) -> TrainConfig:
         "keypoint": TrainConfig("keypoint"),
         "act": TrainConfig("act", steps=20_000, batch=64, lr=1e-4, warmup=500, ema=0.999),
     }.get(method)
+    if config is None and find_method(method) is not None:
+        return TrainConfig(method)
     if config is None:
-        raise UsageError(f"unknown method '{method}'{nearest(method, METHODS)}")
+        raise UsageError(f"unknown method '{method}'{nearest(method, method_names())}")
     return config
 
 
 def describe(samples: Samples, config: TrainConfig, fingerprint: str) -> PolicyConfig:
     """The config of the policy trained on `samples`; `UsageError` where the two do not go together."""
     cameras: dict[str, tuple[int, int]] = {}
-    if config.method in PICTURES:
+    method = find_method(config.method)
+    assert method is not None, "TrainConfig.check() comes first"
+    if method.pictures:
         for camera in samples.images if config.cameras is None else config.cameras:
             if camera not in samples.images:
                 raise UsageError(f"the samples have no camera '{camera}'{nearest(camera, samples.images)}")
@@ -98,7 +103,7 @@ def describe(samples: Samples, config: TrainConfig, fingerprint: str) -> PolicyC
     )
     return PolicyConfig(
         method=config.method,
-        settings=asdict(getattr(config, config.method)),
+        settings=asdict(getattr(config, config.method, None) or config.plugin or method.settings()),
         state_names=samples.state_names,
         action_names=samples.action_names,
         relative=relative,

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..robot.cameras import EMULATED, camera_factory
 from ..robot.errors import UsageError, nearest
+from ..robot.interfaces import Camera
 from ..robot.rig import Rig
 from .camera import TwinCamera
 from .randomize import Randomizer, standard
@@ -39,8 +41,12 @@ class World:
         self.randomizer.apply(self.scene, draw)
         twin = self.twin = Twin(self.scene, draw)
         self.task.place(twin, draw)
-        cameras = {}
+        cameras: dict[str, Camera] = {}
         for name in self.cameras:
+            config = self.rig.cameras[name]
+            if config.kind not in EMULATED:  # a plug-in's camera is opened as it is
+                cameras[name] = camera_factory(name, config)(name, config, twin.clock)
+                continue
             assert self.renderer is not None
             cameras[name] = TwinCamera(name, twin, self.renderer, seed=seed)
         return TwinRobot(twin, cameras), draw

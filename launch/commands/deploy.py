@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Command:
         twinloop deploy out/demo/policy --sim --episodes 3 --film out/film.mp4
     """
 
-    policy: Path
+    policy: Annotated[Path, tyro.conf.Positional]
     """Folder of the policy."""
     sim: bool = False
     """Run on the twin. Hardware and emulated devices are not in this version."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Command:
         twinloop eval --expert --task stack       how good is the scripted expert?
     """
 
-    policy: Path | None = None
+    policy: Annotated[Path | None, tyro.conf.Positional] = None
     """Folder of the policy."""
     expert: bool = False
     """Run the task's scripted expert instead of a policy."""

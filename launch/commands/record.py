@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Command:
         twinloop record out/lift --task lift --episodes 50 --resume
     """
 
-    root: Path
+    root: Annotated[Path, tyro.conf.Positional]
     """Folder of the dataset."""
     rig: str = "so101"
     """Rig name or path of a rig file."""

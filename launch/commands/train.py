@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +19,9 @@ class Command:
         twinloop train out/lift out/lift-state --method bc --state
     """
 
-    dataset: Path
+    dataset: Annotated[Path, tyro.conf.Positional]
     """Folder of the dataset."""
-    out: Path
+    out: Annotated[Path, tyro.conf.Positional]
     """Folder of the policy."""
     method: str = "keypoint"
     """bc (state only), keypoint (cameras, trains on a CPU), act (cameras, for a GPU), or a plug-in's."""
@@ -47,6 +50,7 @@ class Command:
 
     def run(self) -> int:
         from ...data.reader import Dataset
+        from ...policies.methods import find_method
         from ...policies.samples import Samples
         from ...policies.train import default_config, train
         from ..collect import OBJECTS
@@ -58,7 +62,8 @@ class Command:
                 config = replace(config, **{name: getattr(self, name)})
         if self.no_aux:
             config = replace(config, keypoint=replace(config.keypoint, aux_weight=0.0))
-        cameras = () if self.method == "bc" else self.cameras
+        found = find_method(self.method)
+        cameras = self.cameras if found is not None and found.pictures else ()
         samples = Samples.from_dataset(
             Dataset(self.dataset).open(),
             cameras=cameras,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from twinloop.robot.interfaces import Clock
 from twinloop.robot.rig import CameraConfig
 from twinloop.robot.types import CameraSpec, Frame

@@ -7,13 +7,13 @@ from typing import Any
 
 import mujoco
 import numpy as np
-
 from twinloop.robot.interfaces import Agent
 from twinloop.robot.types import F64
 from twinloop.sim.randomize import Param
 from twinloop.sim.scene import Scene
+from twinloop.sim.tasks.base import ArmBase
 from twinloop.sim.tasks.expert import Expert, Goal
-from twinloop.sim.tasks.placement import home, polar, uniform
+from twinloop.sim.tasks.placement import home, uniform
 from twinloop.sim.tasks.shapes import add_mark, place_body
 from twinloop.sim.tasks.task import Bools, View
 from twinloop.sim.twin import Twin
@@ -40,10 +40,10 @@ class Wipe:
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
+        base = ArmBase.of(twin.scene.rig)
         for body, sign in (("near", 1.0), ("far", -1.0)):
-            place_body(
-                twin.model, twin.data, body, polar(draw["task.radius"], sign * draw["task.angle"], 0.001)
-            )
+            at = base.polar(draw["task.radius"], sign * draw["task.angle"], 0.001)
+            place_body(twin.model, twin.data, body, at)
         home(twin, draw)
 
     def success(self, view: View) -> Bools:
