@@ -149,7 +149,12 @@ def _train(config: DemoConfig, events: DemoEvents) -> TrainResult:
         if config.retakes:
             events.phase("retake", config.retakes)
             again = retake(
-                world_plan(config), dataset, config.retakes, config.seed, config.workers, events.retaken
+                world_plan(config),
+                dataset,
+                config.retakes,
+                seed=config.seed,
+                workers=config.workers,
+                on_block=events.retaken,
             )
             samples = replace(samples, retakes=again)
     made = train_config(config)
