@@ -15,7 +15,7 @@ from .shapes import yaw_of
 HOVER_M = 0.07  # height of the grasp point above the cube before it goes down
 OPEN_EXTRA_M = 0.03  # opening beyond the cube's width before grasping
 SQUEEZE_M = 0.012  # how far below the cube's width the jaw is asked to close
-CLEARANCE_M = 0.006  # kept between the fixed finger and the cube on the way down
+CLEARANCE_M = 0.010  # kept between the fixed finger and the cube on the way down
 NEAR_M = 0.075  # a body nearer than this to the cube is in the fingers' way
 PAD_OFFSET_M = 0.0125  # grasp point to fixed pad (the description's 25 mm design width)
 

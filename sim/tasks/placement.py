@@ -59,6 +59,6 @@ def home(twin: Twin, draw: Mapping[str, Any]) -> None:
     description = twin.scene.descriptions[name]
     q = np.array(description.home_q_rad)
     offset = np.asarray(draw.get("task.start", 0.0), dtype=np.float64)
-    q = q + (offset[: q.size] if offset.size else offset)
+    q = q + (offset[: q.size] if offset.ndim else offset)
     spec = twin.arms[name].spec
     twin.set_arm(name, np.clip(q, spec.q_min, spec.q_max), START_WIDTH_M)
