@@ -7,6 +7,7 @@ subpackage can be forgotten in a wheel.
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 FOLDERS = ("robot", "data", "sim", "policies", "calibration", "teleop", "launch", "rigs")
 ROOT = Path(__file__).parent
@@ -20,4 +21,11 @@ def packages() -> list[str]:
     return found
 
 
-setup(packages=packages(), package_dir={"twinloop": "."})
+class BuildPackages(build_py):
+    """Leaves this very file out of the root package, whose folder it shares."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        return [m for m in super().find_package_modules(package, package_dir) if m[1] != "setup"]
+
+
+setup(packages=packages(), package_dir={"twinloop": "."}, cmdclass={"build_py": BuildPackages})

@@ -4,6 +4,7 @@ set -eu
 root=$(pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+rm -rf build
 .venv/bin/python -m build --wheel --outdir "$work/dist" . >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
 .venv/bin/python -m venv "$work/env"
 "$work/env/bin/python" -m pip install -q -c "$root/constraints.txt" "$work"/dist/*.whl
