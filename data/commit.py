@@ -97,7 +97,7 @@ def stage(
         video = target / place(meta.video_path, file, key)
         video.parent.mkdir(parents=True)
         remux(folder / video_name(camera), video, length, spec.fps)
-        looked_at = samples[camera] if samples else sampled(video, 0.0, length, spec.fps)
+        looked_at = (samples or {}).get(camera) or sampled(video, 0.0, length, spec.fps)
         found[key] = statistics.image_stats(looked_at)
     _parquet(pa.table(as_columns(columns)), target / place(meta.data_path, file))
     videos = {image_key(camera): VideoPlace(file, 0.0, length / spec.fps) for camera in spec.cameras}

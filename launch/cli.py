@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import errno
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -79,7 +80,13 @@ def _run(name: str, args: list[str]) -> int:
 
     os.environ.setdefault("MUJOCO_GL", "egl" if not os.environ.get("DISPLAY") else "glfw")
     command = importlib.import_module(f".commands.{name}", __package__).Command
-    chosen = tyro.cli(command, prog=f"twinloop {name}", args=args)
+    chosen = tyro.cli(
+        command,
+        prog=f"twinloop {name}",
+        description=inspect.cleandoc(command.__doc__ or ""),
+        args=args,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     return int(chosen.run() or 0)
 
 

@@ -25,7 +25,7 @@ from .session import EpisodeResult
 from .workers import WorldPlan
 
 STATE_STEPS = 3000
-CAMERA_STEPS = 2000
+CAMERA_STEPS = 3000
 KEYPOINT: dict[str, Any] = {"channels": (16, 32, 32, 32), "aux_noise": 0.05}
 PICTURE = (96, 72)  # px, width and height: 4:3 as the cameras are
 
@@ -37,12 +37,12 @@ class DemoConfig:
     out: Path = Path("out/demo")
     rig: str = "so101"
     task: str = "pick_place"
-    demos: int = 100
+    demos: int = 150
     evals: int = 100
     steps: int | None = None  # training steps; None = what suits the policy
     state: bool = False  # train on the true state instead of the cameras
     aux: bool = True  # auxiliary loss: regress the objects' positions from the keypoints
-    retakes: int = 8000  # steps shown again under other looks while training
+    retakes: int = 14_000  # steps shown again under other looks while training
     chunk: int = 20
     noise_rad: float = 0.03  # injected into the expert while demonstrating
     seed: int = 0

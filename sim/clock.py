@@ -52,8 +52,7 @@ class SimClock:
                 if event.due_ns <= now:
                     event.callback()
                     event.due_ns += event.period_ns
-                if event.due_ns < due:
-                    due = event.due_ns
+                due = min(due, event.due_ns)
             count = max(1, -((now - due) // step_ns))
             mujoco.mj_step(self._model, self._data, count)
             self._steps += count

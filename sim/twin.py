@@ -215,7 +215,9 @@ def drawn_servos(scene: Scene, draw: Mapping[str, Any]) -> dict[str, Servo]:
             resistance_ohm=float(
                 np.ravel(draw.get("servo.resistance", np.full(len(at.names), servo.resistance_ohm)))[k]
             ),
-            voltage_v=float(np.ravel(draw.get("servo.voltage", np.full(at.buses, servo.voltage_v)))[at.bus[k]]),
+            voltage_v=float(
+                np.ravel(draw.get("servo.voltage", np.full(at.buses, servo.voltage_v)))[at.bus[k]]
+            ),
         )
     return out
 

@@ -177,7 +177,9 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         goal[:, :n] = np.clip(goal[:, :n], sent[:, :n] - 0.5, sent[:, :n] + 0.5)
         self._age = np.where(fresh, 0, self._age + 1)
         success = np.asarray(self._world.task.success(self._view)) & ~fresh
-        reward = success.astype(np.float64) if self._sparse else np.asarray(self._world.task.reward(self._view))
+        reward = (
+            success.astype(np.float64) if self._sparse else np.asarray(self._world.task.reward(self._view))
+        )
         late = (self._age >= self._horizon) & ~success
         self._ended = success | late
         return self._observe(), np.where(fresh, 0.0, reward), success, late, {"success": success}

@@ -88,4 +88,6 @@ def open_world(
     randomizer = standard(rig, scene, made.params(scene), groups)
     names = tuple(rig.cameras) if cameras is None else tuple(cameras)
     renderer = Renderer(scene.model, profile=profile) if names else None
+    if renderer is not None:
+        renderer.open()  # a machine that cannot render says so now, not as a camera that is silent
     return World(rig, made, scene, randomizer, renderer, names)

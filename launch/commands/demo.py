@@ -24,7 +24,7 @@ class Command:
     """Rig name or path of a rig file."""
     task: str = "pick_place"
     """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
-    demos: int = 100
+    demos: int = 150
     """Demonstrations to collect."""
     evals: int = 100
     """Unseen seeds to deploy on."""

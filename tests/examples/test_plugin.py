@@ -27,7 +27,12 @@ def installed(tmp_path_factory):
 def run(site: Path, code: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(site), "MUJOCO_GL": "egl", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -9,17 +9,31 @@ import sys
 import time
 
 import pytest
-
 from twinloop.data.check import check
 from twinloop.data.reader import Dataset
 
-SMALL = ["--state", "--task", "reach", "--demos", "6", "--evals", "4", "--steps", "400", "--workers", "1", "--no-film"]
+SMALL = [
+    "--state",
+    "--task",
+    "reach",
+    "--demos",
+    "6",
+    "--evals",
+    "4",
+    "--steps",
+    "400",
+    "--workers",
+    "1",
+    "--no-film",
+]
 ENV = {**os.environ, "MUJOCO_GL": "egl", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def demo(out, *args, **popen):
     command = [sys.executable, "-m", "twinloop.launch.cli", "demo", "--out", str(out), *args]
-    return subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **popen)
+    return subprocess.Popen(
+        command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **popen
+    )
 
 
 def finish(process, timeout=240):
@@ -37,7 +51,13 @@ def test_camera_demo_end_to_end(tmp_path):
     assert len(page.encode()) <= 1_000_000
     assert page.count("data:image/jpeg;base64,") >= 12
     assert not re.search(r'(src|href)="https?:', page), "the report must open offline"
-    for words in ("success on unseen seeds", "What the guard did", "Tracking error", "Loop timing", "auxiliary loss"):
+    for words in (
+        "success on unseen seeds",
+        "What the guard did",
+        "Tracking error",
+        "Loop timing",
+        "auxiliary loss",
+    ):
         assert words in page
     assert (tmp_path / "d" / "film.mp4").stat().st_size > 10_000
     assert check(tmp_path / "d" / "dataset").ok
@@ -98,7 +118,9 @@ def test_ctrl_c_with_workers_parks_the_arms(tmp_path):
     code, text = finish(process)
     assert code == 130 and "Traceback" not in text, text
     for _ in range(50):
-        left = subprocess.run(["pgrep", "-a", "-s", str(process.pid)], capture_output=True, text=True, check=False)
+        left = subprocess.run(
+            ["pgrep", "-a", "-s", str(process.pid)], capture_output=True, text=True, check=False
+        )
         if not left.stdout.strip():
             return
         time.sleep(0.1)

@@ -3,7 +3,6 @@
 import mujoco
 import numpy as np
 import pytest
-
 from twinloop.robot.rig import load_rig
 from twinloop.sim.scene import build_scene, prefix
 
@@ -41,6 +40,8 @@ def test_servos_count_back_emf_once(scene):
     """Damping of a joint is viscous friction plus kt^2 / R; the actuator itself has none."""
     servo = scene.options.servo
     index = scene.arms["arm"]
-    assert np.allclose(scene.model.dof_damping[index.dof], servo.viscous_n_m_s + servo.kt**2 / servo.resistance_ohm)
+    assert np.allclose(
+        scene.model.dof_damping[index.dof], servo.viscous_n_m_s + servo.kt**2 / servo.resistance_ohm
+    )
     assert not scene.model.actuator_biasprm[index.actuator, 2].any()
     assert np.allclose(scene.model.actuator_forcerange[index.actuator, 1], servo.torque_max)
