@@ -160,23 +160,26 @@ class ACT(Policy):
         return self.head(out).float(), aux
 
     def compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        shown = len(batch.action)  # what comes after is views: no action, only auxiliary targets
         state = self.normaliser.encode_state(batch.state)
-        target = self.normaliser.encode_action(batch.action, batch.state)
-        mean, log_variance = self.latent(state, target)
+        target = self.normaliser.encode_action(batch.action, batch.state[:shown])
+        mean, log_variance = self.latent(state[:shown], target)
         z = mean
         if self.training:
             z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         else:
             z = torch.zeros_like(mean)  # validation measures what will run
+        z = F.pad(z, (0, 0, 0, len(state) - shown))
         chunk, aux = self.decode(state, batch.images, z)
-        action = F.l1_loss(chunk, target)
+        action = F.l1_loss(chunk[:shown], target)
         kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(-1).mean()
         loss = action + self.settings.kl_weight * kl
         figures = {"action": action.detach(), "kl": kl.detach()}
         if aux is not None and batch.aux is not None:
             wanted = self.normaliser.encode_aux(batch.aux)
             loss = loss + self.settings.aux_weight * F.smooth_l1_loss(aux, wanted, beta=0.1)
-            figures["aux_m"] = ((aux.detach() - wanted) * self.normaliser.aux_std).abs().mean()
+            off = (aux.detach() - wanted)[:shown] * self.normaliser.aux_std
+            figures["aux_m"] = off.abs().mean()
         return loss if self.training else action, figures
 
     def predict(self, state: Tensor, images: Mapping[str, Tensor]) -> Tensor:

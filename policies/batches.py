@@ -8,12 +8,14 @@ few megabytes, and worker processes would cost more than they bring on two cores
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..robot.types import F32, U8
 from .augment import Augment
 from .policy import Batch
 from .samples import Samples
@@ -44,38 +46,66 @@ def chunk_rows(episode: Ids, chunk: int) -> Ids:
     return np.minimum(np.arange(n)[:, None] + np.arange(chunk), last[:, None])
 
 
+@dataclass(frozen=True, slots=True)
+class Album:
+    """The pictures of one camera: several arrays (n, h, w, 3), numbered through."""
+
+    parts: tuple[U8, ...]
+
+    def take(self, ids: Ids) -> U8:
+        """(len(ids), h, w, 3)."""
+        out = np.empty((len(ids), *self.parts[0].shape[1:]), np.uint8)
+        first = 0
+        for part in self.parts:
+            mine = (ids >= first) & (ids < first + len(part))
+            if mine.any():
+                out[mine] = part[ids[mine] - first]
+            first += len(part)
+        return out
+
+
 class Batches:
-    """Batches of `samples` on `device`."""
+    """Batches of `samples` on `device`.
+
+    Rows are numbered from 0, retakes follow them, views follow those. Only the first two have actions.
+    """
 
     def __init__(
         self, samples: Samples, cameras: Sequence[str], chunk: int, device: torch.device, seed: int
     ) -> None:
         self._device = device
         self._seed = seed
-        self._chunks = chunk_rows(samples.episode, chunk)
-        self._state = torch.from_numpy(samples.state).to(device)
-        self._action = torch.from_numpy(samples.action).to(device)
-        # What the pictures shall tell: of no use where nobody looks at them.
-        aux = samples.aux if cameras else None
-        self._aux = None if aux is None else torch.from_numpy(aux).to(device)
-        self._images = {camera: samples.images[camera] for camera in cameras}
         self._rows = len(samples.episode)
-        self._retakes = samples.retakes if cameras else None
-        self._views = samples.views if cameras and samples.aux is not None else None
+        # All that is about pictures is of no use where nobody looks at them.
+        retakes = samples.retakes if cameras else None
+        views = samples.views if cameras and samples.aux is not None else None
+        aux = samples.aux if cameras else None
+        self._again: Ids = np.zeros(0, np.int64) if retakes is None else retakes.row
+        self._chunks = chunk_rows(samples.episode, chunk)[np.append(np.arange(self._rows), self._again)]
+        first = self._rows + len(self._again)
+        self.views: Ids = np.arange(first, first + (0 if views is None else len(views.state)))
+        self._action = torch.from_numpy(np.array(samples.action)).to(device)
+        self._state = self._numbered(samples.state, None if views is None else views.state)
+        self._aux = None if aux is None else self._numbered(aux, None if views is None else views.aux)
+        more = [extra.images for extra in (retakes, views) if extra is not None]
+        self._albums = {name: Album((samples.images[name], *(m[name] for m in more))) for name in cameras}
         self._loaded: dict[str, Tensor] = {}
-        if device.type == "cuda" and self._images:
-            need = sum(pictures.nbytes for pictures in self._images.values())
-            if need < PRELOAD_SHARE * torch.cuda.mem_get_info(device)[0]:
+        if device.type == "cuda" and self._albums:
+            parts = [part for album in self._albums.values() for part in album.parts]
+            if sum(part.nbytes for part in parts) < PRELOAD_SHARE * torch.cuda.mem_get_info(device)[0]:
                 self._loaded = {
-                    name: torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
-                    for name, pictures in self._images.items()
+                    name: torch.from_numpy(np.concatenate(album.parts)).to(device)
+                    for name, album in self._albums.items()
                 }
 
+    def _numbered(self, rows: F32, views: F32 | None) -> Tensor:
+        """Values of the rows, of the rows that were taken again, and of the views."""
+        parts = [rows, rows[self._again]] + ([] if views is None else [views])
+        return torch.from_numpy(np.concatenate(parts)).to(self._device)
+
     def with_retakes(self, rows: Ids) -> Ids:
-        """`rows` and the retakes of them, which are numbered on from the number of rows."""
-        if self._retakes is None:
-            return rows
-        return np.concatenate([rows, self._rows + np.flatnonzero(np.isin(self._retakes.row, rows))])
+        """`rows` and the retakes of them."""
+        return np.concatenate([rows, self._rows + np.flatnonzero(np.isin(self._again, rows))])
 
     def order(self, rows: Ids, step: int, size: int) -> Ids:
         """The rows of training step `step`: every row once an epoch, epochs shuffled by (seed, epoch)."""
@@ -89,11 +119,6 @@ class Batches:
             first, size = first + len(part), size - len(part)
         return np.concatenate(picked)
 
-    @property
-    def views(self) -> int:
-        """How many views there are."""
-        return 0 if self._views is None else len(self._views.state)
-
     def at(
         self,
         rows: Ids,
@@ -101,37 +126,23 @@ class Batches:
         generator: torch.Generator | None = None,
         views: Ids | None = None,
     ) -> Batch:
-        """The batch of these rows, and of these views after them; row numbers beyond the rows are retakes."""
-        extra = self._views if views is not None and len(views) else None
-        taken = rows
-        if self._retakes is not None:
-            again = np.maximum(taken - self._rows, 0)
-            rows = np.where(taken < self._rows, taken, self._retakes.row[again])
-        index = torch.from_numpy(rows).to(self._device)
+        """The batch of these rows or retakes, and of these views after them."""
+        ids = rows if views is None else np.concatenate([rows, views])
+        index = torch.from_numpy(ids).to(self._device)
         chunks = torch.from_numpy(self._chunks[rows]).to(self._device)
         images: dict[str, Tensor] = {}
-        for camera, pictures in self._images.items():
+        for camera, album in self._albums.items():
             if camera in self._loaded:
                 image = self._loaded[camera][index]
             else:
-                image = torch.from_numpy(np.ascontiguousarray(pictures[rows]))
-                if self._retakes is not None and (taken >= self._rows).any():
-                    new = taken >= self._rows
-                    retaken = self._retakes.images[camera][taken[new] - self._rows]
-                    image[torch.from_numpy(new)] = torch.from_numpy(np.ascontiguousarray(retaken))
+                image = torch.from_numpy(album.take(ids))
                 if self._device.type == "cuda":
                     image = image.pin_memory().to(self._device, non_blocking=True)
-            if extra is not None:
-                more = torch.from_numpy(np.ascontiguousarray(extra.images[camera][views]))
-                image = torch.cat([image, more.to(self._device)])
             if augment is not None and generator is not None:
                 image = augment(image, generator)
             images[camera] = image
-        state, aux = self._state[index], None if self._aux is None else self._aux[index]
-        if extra is not None and aux is not None:
-            state = torch.cat([state, torch.from_numpy(extra.state[views]).to(self._device)])
-            aux = torch.cat([aux, torch.from_numpy(extra.aux[views]).to(self._device)])
-        return Batch(state, self._action[chunks], images, aux)
+        aux = None if self._aux is None else self._aux[index]
+        return Batch(self._state[index], self._action[chunks], images, aux)
 
     def statistics(self, rows: Ids) -> tuple[Tensor, Tensor, Tensor | None]:
         """State (n, S), action (n, H, A) and auxiliary target (n, K) of all `rows`, to fit a normaliser."""

@@ -70,14 +70,15 @@ class Keypoint(Policy):
         return z.unflatten(-1, (self.config.chunk, -1)), aux
 
     def compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        shown = len(batch.action)  # what comes after is views: no action, only auxiliary targets
         z, aux = self(batch.state, batch.images)
-        target = self.normaliser.encode_action(batch.action, batch.state[: len(batch.action)])
-        loss = F.smooth_l1_loss(z[: len(target)], target, beta=0.1)
+        target = self.normaliser.encode_action(batch.action, batch.state[:shown])
+        loss = F.smooth_l1_loss(z[:shown], target, beta=0.1)
         figures = {"action": loss.detach()}
         if aux is not None and batch.aux is not None:
             wanted = self.normaliser.encode_aux(batch.aux)
             loss = loss + self.settings.aux_weight * F.smooth_l1_loss(aux, wanted, beta=0.1)
-            off = (aux.detach() - wanted)[: len(target)] * self.normaliser.aux_std
+            off = (aux.detach() - wanted)[:shown] * self.normaliser.aux_std
             figures["aux_m"] = off.abs().mean()
         return loss, figures
 

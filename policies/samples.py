@@ -85,23 +85,50 @@ class Samples:
                     f"{name}: {values[row, column]} in '{names[column]}', row {row} (episode "
                     f"{self.episode[row]}); {int(bad.any(1).sum())} such rows: leave those episodes out"
                 )
-        for camera, pictures in self.images.items():
-            if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[::3] != (n, 3):
-                raise DatasetError(
-                    f"camera '{camera}': {pictures.dtype} {pictures.shape}, expected uint8 ({n}, h, w, 3)"
-                )
+        self._check_pictures("camera", self.images, n)
         starts = np.flatnonzero(np.diff(self.episode)) + 1
         if len(starts) + 1 != len(np.unique(self.episode)):
             raise DatasetError("episode: rows of one episode must lie together")
+        if self.retakes is not None:
+            self._check_pictures("retakes of camera", self.retakes.images, len(self.retakes.row))
+            if len(self.retakes.row) and not 0 <= self.retakes.row.min() <= self.retakes.row.max() < n:
+                raise DatasetError(f"retakes: rows from {self.retakes.row.min()} to {self.retakes.row.max()}")
+        if self.views is not None:
+            m = len(self.views.state)
+            self._check_pictures("views of camera", self.views.images, m)
+            shapes = self.views.state.shape, self.views.aux.shape
+            if shapes != ((m, len(self.state_names)), (m, len(self.aux_names))):
+                raise DatasetError(f"views: state and aux of shapes {shapes} do not match their names")
+            if not (np.isfinite(self.views.state).all() and np.isfinite(self.views.aux).all()):
+                raise DatasetError("views: state or aux is not finite")
+
+    def _check_pictures(self, what: str, images: Mapping[str, U8], n: int) -> None:
+        for camera in self.images:
+            if camera not in images:
+                raise DatasetError(f"{what} '{camera}': missing{nearest(camera, images)}")
+            pictures, size = images[camera], self.images[camera].shape[1:3]
+            if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape != (n, *size, 3):
+                raise DatasetError(
+                    f"{what} '{camera}': {pictures.dtype} {pictures.shape}, expected uint8 ({n}, h, w, 3)"
+                )
 
     def fingerprint(self) -> str:
-        """Twelve hex digits that change with the data (of pictures every 64th row is looked at)."""
+        """Twelve hex digits that change with the data (of pictures every 64th is looked at)."""
         digest = hashlib.sha256(repr((self.state_names, self.action_names, self.aux_names)).encode())
-        for values in (self.state, self.action, self.episode, self.aux):
+        arrays = [self.state, self.action, self.episode, self.aux]
+        albums = [self.images]
+        if self.retakes is not None:
+            arrays.append(self.retakes.row)
+            albums.append(self.retakes.images)
+        if self.views is not None:
+            arrays += [self.views.state, self.views.aux]
+            albums.append(self.views.images)
+        for values in arrays:
             digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
-        for camera in sorted(self.images):
-            digest.update(camera.encode())
-            digest.update(np.ascontiguousarray(self.images[camera][::64]).tobytes())
+        for album in albums:
+            for camera in sorted(album):
+                digest.update(camera.encode())
+                digest.update(np.ascontiguousarray(album[camera][::64]).tobytes())
         return digest.hexdigest()[:12]
 
     @classmethod

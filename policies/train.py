@@ -104,10 +104,11 @@ class _Training:
         self.fingerprint = samples.fingerprint()
         policy_config = describe(samples, config, self.fingerprint)
         self.policy = build(policy_config).to(self.device)
+        self.uses_aux = bool(getattr(self.policy, "uses_aux", False))
         self.rows, self.held = split(samples.episode, config.validation, config.seed)
         self.batches = Batches(samples, tuple(policy_config.cameras), config.chunk, self.device, config.seed)
         self.shown = self.batches.with_retakes(self.rows)
-        self.view_batch = config.view_batch if self.batches.views else 0
+        self.view_batch = config.view_batch if self.uses_aux and len(self.batches.views) else 0
         self.policy.normaliser.fit(*self.batches.statistics(self.rows))
         self.weights = list(self.policy.parameters())
         self.average = Average(self.policy, config.ema)
@@ -123,10 +124,10 @@ class _Training:
         self.used = {
             "method": config.method,
             "parameters": self.policy.parameter_count,
-            "aux_loss": bool(getattr(self.policy, "uses_aux", False)),
+            "aux_loss": self.uses_aux,
             "aux_names": list(policy_config.aux_names),
             "cameras": {name: list(size) for name, size in policy_config.cameras.items()},
-            "views": self.batches.views if self.view_batch else 0,
+            "views": len(self.batches.views) if self.view_batch else 0,
             "augment": bool(policy_config.cameras) and config.augment.active,
             "chunk": config.chunk,
             "relative": list(policy_config.relative),
@@ -202,7 +203,7 @@ class _Training:
         torch.manual_seed(seed)  # dropout, latent noise
         generator = torch.Generator(self.device).manual_seed(seed)
         rows = self.batches.order(self.shown, self.step, config.batch)
-        views = self.batches.order(np.arange(self.batches.views), self.step, self.view_batch)
+        views = self.batches.order(self.batches.views, self.step, self.view_batch)
         augment = config.augment if config.augment.active else None
         batch = self.batches.at(rows, augment, generator, views)
         for group in self.optimiser.param_groups:

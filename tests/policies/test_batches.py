@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import dots
 import numpy as np
 import pytest
 import torch
 from twinloop.policies.augment import Augment
 from twinloop.policies.batches import Batches, chunk_rows, split
 from twinloop.policies.normalise import FLOOR, Normaliser
-from twinloop.policies.samples import Samples
+from twinloop.policies.samples import Retakes, Samples, Views
 from twinloop.robot.errors import DatasetError
 
 CPU = torch.device("cpu")
@@ -114,3 +115,54 @@ def test_a_nan_is_named_with_its_row_and_column(rows: Samples) -> None:
     action[47, 1] = np.nan
     with pytest.raises(DatasetError, match=r"action: nan in 'lift.pos', row 47 \(episode 1\)"):
         replace(rows, action=action).check()
+
+
+def with_extras(rows: Samples) -> Samples:
+    """`rows` with two retakes of row 41 and one of row 3, and five views."""
+    rng = np.random.default_rng(0)
+
+    def pictures(n: int) -> dict[str, np.ndarray]:
+        return {"front": rng.integers(0, 255, (n, dots.SIZE, dots.SIZE, 3)).astype(np.uint8)}
+
+    return replace(
+        rows,
+        retakes=Retakes(np.array([41, 3, 41]), pictures(3)),
+        views=Views(
+            rng.normal(size=(5, 3)).astype(np.float32),
+            pictures(5),
+            rng.normal(size=(5, 2)).astype(np.float32),
+        ),
+    )
+
+
+def test_retakes_show_their_row_anew_and_views_have_no_action(rows: Samples) -> None:
+    more = with_extras(rows)
+    more.check()
+    assert more.retakes is not None and more.views is not None and rows.aux is not None
+    batches = Batches(more, ("front",), 4, CPU, seed=1)
+    n = len(rows.episode)
+    assert batches.with_retakes(np.arange(40)).tolist() == [*range(40), n + 1]  # row 41 is of another episode
+    batch = batches.at(np.array([3, n, n + 1]), views=batches.views[1:3])
+    shown = [3, 41, 3]
+    np.testing.assert_array_equal(batch.action.numpy(), rows.action[chunk_rows(rows.episode, 4)[shown]])
+    np.testing.assert_array_equal(batch.state.numpy()[:3], rows.state[shown])
+    np.testing.assert_array_equal(batch.state.numpy()[3:], more.views.state[1:3])
+    assert batch.aux is not None
+    np.testing.assert_array_equal(batch.aux.numpy(), np.concatenate([rows.aux[shown], more.views.aux[1:3]]))
+    images = batch.images["front"].numpy()
+    np.testing.assert_array_equal(images[0], rows.images["front"][3])
+    np.testing.assert_array_equal(images[1:3], more.retakes.images["front"][:2])
+    np.testing.assert_array_equal(images[3:], more.views.images["front"][1:3])
+
+
+def test_extras_that_do_not_fit_are_named(rows: Samples) -> None:
+    more = with_extras(rows)
+    assert more.retakes is not None and more.views is not None
+    with pytest.raises(DatasetError, match="retakes: rows from 3 to 9999"):
+        replace(more, retakes=replace(more.retakes, row=np.array([3, 9999, 4]))).check()
+    with pytest.raises(DatasetError, match="views of camera 'front': missing"):
+        replace(more, views=replace(more.views, images={})).check()
+    with pytest.raises(DatasetError, match="views: state and aux of shapes"):
+        replace(more, views=replace(more.views, aux=more.views.aux[:, :1])).check()
+    prints = {s.fingerprint() for s in (rows, more, replace(more, views=None), replace(more, retakes=None))}
+    assert len(prints) == 4

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from twinloop.policies.act import ACTConfig
 from twinloop.policies.ema import Average
 from twinloop.policies.keypoint import KeypointConfig
-from twinloop.policies.samples import Samples
+from twinloop.policies.samples import Samples, Views
 from twinloop.policies.train import TrainConfig, TrainProgress, TrainResult, default_config, train
 from twinloop.robot.errors import CheckpointError, UsageError
 
@@ -247,3 +247,18 @@ def test_defaults_exist_for_every_method() -> None:
         assert default_config(method).method == method
     with pytest.raises(UsageError, match="unknown method 'cb'"):
         default_config("cb")
+
+
+@pytest.mark.parametrize("method", ["bc", "keypoint", "act"])
+def test_views_serve_the_auxiliary_loss_alone(
+    method: str, rows: Samples, small: TrainConfig, tmp_path: Path
+) -> None:
+    """Trained with them and without, resumed or not: they change a camera policy and nothing else."""
+    assert rows.aux is not None
+    views = Views(rows.state[::7].copy(), {"front": rows.images["front"][::7].copy()}, rows.aux[::7].copy())
+    more, config = replace(rows, views=views), replace(tiny(method, small), steps=8)
+    plain, whole = train(rows, config, tmp_path / "plain"), train(more, config, tmp_path / "whole")
+    assert whole.used["views"] == (0 if method == "bc" else len(views.state))
+    assert same(weights(plain), weights(whole)) == (method == "bc")
+    train(more, config, tmp_path / "parts", stop=stop_after(3))
+    assert same(weights(train(more, config, tmp_path / "parts", resume=True)), weights(whole))
