@@ -73,6 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if trace or error.errno not in NEWS_OF_DISK:
             raise
         return _fail(f"{error.filename or 'output'}: {NEWS_OF_DISK[error.errno]}")
+    except (ImportError, AttributeError, RuntimeError) as error:  # `import mujoco` raises any of these
+        from .doctor_checks import explain
+
+        known = explain(error)
+        if trace or known is None:
+            raise
+        return _fail(f"{known[0]}; {known[1]} (`twinloop doctor` shows more)")
 
 
 def _run(name: str, args: list[str]) -> int:

@@ -1,144 +1,137 @@
-"""What this machine can do for Twinloop, and how to mend what it cannot."""
+"""What this machine can do for Twinloop, and how to mend what it cannot.
+
+Checks of packages, rendering, training, video and descriptions; those of the machine are in `doctor_checks`.
+"""
 
 from __future__ import annotations
 
-import ctypes.util
-import grp
 import importlib.metadata
-import importlib.util
 import os
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
 
-from ..robot.clock import RealClock, Stopwatch
+from ..robot.clock import Stopwatch
+from . import doctor_checks as machine
+from .doctor_checks import Check, apt, explain
 
-Status = Literal["ok", "warn", "fail", "skip"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. `fail` means the demo cannot run; `warn` that something else cannot."""
-
-    name: str
-    status: Status
-    detail: str
-    fix: str = ""
-
-
-def python_version() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):  # noqa: UP036 - run from a checkout by another Python
-        return Check("python", "fail", found, "install Python 3.11 or newer")
-    return Check("python", "ok", found)
+INSTALL = "pip install -c constraints.txt -e ."
+PACKAGES = (
+    "numpy", "scipy", "mujoco", "gymnasium", "opencv-python", "pyserial", "pyarrow", "av", "cattrs", "PyYAML",
+    "tyro", "rich", "ruckig", "websockets",
+)  # fmt: skip
+SHOWN = ("numpy", "opencv-python", "pyarrow", "av", "tyro", "ruckig")
+PROBE = "from twinloop.launch.doctor import probe_rendering; probe_rendering()"
+PROBE_LIMIT_S = 60
 
 
 def packages() -> Check:
-    wanted = (
-        "numpy",
-        "scipy",
-        "mujoco",
-        "gymnasium",
-        "opencv-python",
-        "pyarrow",
-        "av",
-        "ruckig",
-        "cattrs",
-        "tyro",
-    )
-    missing = [name for name in wanted if _version(name) is None]
+    missing = [name for name in PACKAGES if version(name) is None]
     if missing:
-        return Check(
-            "packages", "fail", f"missing: {', '.join(missing)}", "pip install -c constraints.txt -e ."
-        )
-    return Check(
-        "packages", "ok", ", ".join(f"{n} {_version(n)}" for n in ("numpy", "mujoco", "av", "pyarrow"))
-    )
+        return Check("packages", "fail", f"missing: {', '.join(missing)}", INSTALL)
+    return Check("packages", "ok", ", ".join(f"{name} {version(name)}" for name in SHOWN))
 
 
 def mujoco_version() -> Check:
-    found = _version("mujoco") or "none"
-    if found.split(".")[0] != "3":
-        return Check("mujoco", "fail", f"{found}: 4.0.0 has a solver bug", 'pip install "mujoco>=3.17,<4"')
+    found = version("mujoco") or "none"
+    fix = 'pip install "mujoco>=3.17,<4"'
+    numbers = [int(part) if part.isdigit() else 0 for part in f"{found}.0".split(".")[:2]]
+    if found == "4.0.0":
+        why = "4.0.0: its Newton solver gives wrong accelerations (google-deepmind/mujoco issue 3767)"
+        return Check("mujoco", "fail", why, fix)
+    if not [3, 17] <= numbers < [4, 0]:
+        return Check("mujoco", "fail", f"{found}; tested with 3.17 up to, not with, 4", fix)
     return Check("mujoco", "ok", found)
 
 
-def libraries() -> Check:
-    wanted = {"EGL": "libegl1", "GL": "libgl1", "gthread-2.0": "libglib2.0-0"}
-    missing = [package for library, package in wanted.items() if not ctypes.util.find_library(library)]
-    if missing:
-        return Check("system libraries", "fail", f"missing: {' '.join(missing)}", _apt(missing))
-    return Check("system libraries", "ok", ", ".join(f"lib{name}" for name in wanted))
-
-
-def usb_library() -> Check:
-    if ctypes.util.find_library("usb-1.0"):
-        return Check("libusb", "ok", "found")
-    return Check("libusb", "skip", "not found; only RealSense cameras need it", _apt(["libusb-1.0-0"]))
-
-
 def rendering() -> Check:
-    code = (
-        "import time, numpy as np, mujoco\n"
-        "from twinloop.sim.render import Renderer\n"
-        'm = mujoco.MjModel.from_xml_string(\'<mujoco><worldbody><light pos="0 0 3"/>'
-        '<geom type="box" size=".1 .1 .1"/><camera name="c" pos="0 -1 0.5" xyaxes="1 0 0 0 .4 .9"/>'
-        "</worldbody></mujoco>')\n"
-        "m.vis.global_.offwidth, m.vis.global_.offheight = 640, 480\n"
-        "d = mujoco.MjData(m); mujoco.mj_forward(m, d); r = Renderer(m); out = []\n"
-        "for h, w in ((96, 96), (480, 640)):\n"
-        "    rgb = np.zeros((h, w, 3), np.uint8); r.render(d, 0, rgb); t = time.perf_counter()\n"
-        "    for _ in range(10): r.render(d, 0, rgb)\n"
-        "    out.append(f'{(time.perf_counter() - t) * 100:.1f} ms at {w}x{h}'); assert rgb.std() > 1\n"
-        "print(', '.join(out)); r.close()\n"
-    )
-    backend = os.environ.get("MUJOCO_GL", "egl")
+    """Draw the shipped rig in a process of its own, for a broken driver may crash or hang."""
+    backend = os.environ.get("MUJOCO_GL") or "egl"
+    env = {**os.environ, "MUJOCO_GL": backend}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "MUJOCO_GL": backend},
-            capture_output=True,
-            text=True,
-            timeout=60,
+            [sys.executable, "-c", PROBE], env=env, capture_output=True, text=True, timeout=PROBE_LIMIT_S,
             check=False,
-        )
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Check(
-            "rendering", "fail", f"MUJOCO_GL={backend} hung for 60 s", "MUJOCO_GL=egl twinloop doctor"
+            "rendering", "fail", f"MUJOCO_GL={backend} hung for {PROBE_LIMIT_S} s", "set MUJOCO_GL=egl"
         )
-    if done.returncode:
+    if done.returncode == 0:
+        return Check("rendering", "ok", f"MUJOCO_GL={backend}: {done.stdout.strip().splitlines()[-1]}")
+    if done.returncode < 0:
+        why, fix = f"the driver crashed (signal {-done.returncode})", apt(["libegl1", "libgl1"])
+    else:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Check("rendering", "fail", f"MUJOCO_GL={backend}: {last[:90]}", _apt(["libegl1", "libgl1"]))
-    return Check("rendering", "ok", f"MUJOCO_GL={backend}, {done.stdout.strip()}")
+        why, fix = explain(last) or (last[:120], apt(["libegl1", "libgl1"]))
+    return Check("rendering", "fail", f"MUJOCO_GL={backend}: {why}", fix)
 
 
-def torch_and_gpu() -> Check:
-    if _version("torch") is None:
+def probe_rendering() -> None:
+    """What `rendering` runs: print the renderer's name and the time of a picture; fail if it is blank."""
+    import mujoco
+    import numpy as np
+
+    from ..robot.rig import load_rig
+    from ..sim.render import Renderer
+    from ..sim.scene import build_scene
+
+    scene = build_scene(load_rig("so101"))
+    data = mujoco.MjData(scene.model)
+    data.qpos[scene.arms["arm"].qpos] = scene.descriptions["arm"].rest_q_rad
+    mujoco.mj_forward(scene.model, data)
+    renderer = Renderer(scene.model)
+    times = []
+    for height, width in ((96, 96), (480, 640)):
+        rgb = np.zeros((height, width, 3), np.uint8)
+        renderer.render(data, scene.cameras["front"], rgb)
+        if rgb.std() < 1:
+            raise RuntimeError("the picture is blank")
+        watch = Stopwatch()
+        for _ in range(10):
+            renderer.render(data, scene.cameras["front"], rgb)
+        times.append(f"{watch.seconds * 100:.1f} ms at {width}x{height}")
+    from OpenGL.GL import GL_RENDERER, glGetString
+
+    name = glGetString(GL_RENDERER)
+    renderer.close()
+    print(f"{', '.join(times)}, on {name.decode() if isinstance(name, bytes) else 'an unnamed renderer'}")
+
+
+def torch_threads() -> Check:
+    if version("torch") is None:
         return Check(
             "torch", "fail", "not installed: no training", "pip install -c constraints.txt -e '.[learn]'"
         )
     import torch
 
-    if torch.cuda.is_available():
-        return Check("torch", "ok", f"{torch.__version__}, {torch.cuda.get_device_name(0)}")
+    return Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def gpu() -> Check:
     driver = Path("/proc/driver/nvidia/version")
-    if driver.exists():
-        return Check(
-            "torch",
-            "warn",
-            f"{torch.__version__} sees no GPU, though a driver is loaded",
-            "pip install torch (CUDA build)",
-        )
-    return Check("torch", "ok", f"{torch.__version__}, CPU, {torch.get_num_threads()} threads")
+    loaded = driver.exists()
+    named = driver.read_text().partition("Kernel Module")[2].split()[:1] if loaded else []
+    if version("torch") is None:
+        return Check("GPU", "skip", "torch is not installed")
+    import torch
+
+    if torch.cuda.is_available():
+        found = f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}, driver {' '.join(named) or '?'}"
+        return Check("GPU", "ok", found)
+    if loaded and torch.version.cuda is None:
+        fix = "pip install --force-reinstall torch  # PyPI has the CUDA build for Linux"
+        return Check("GPU", "warn", "an NVIDIA driver is loaded, but this torch is the CPU build", fix)
+    if loaded:
+        why = f"torch for CUDA {torch.version.cuda} cannot use driver {' '.join(named) or '?'}"
+        return Check("GPU", "warn", why, "see nvidia-smi; install a driver for that CUDA version")
+    return Check("GPU", "skip", "no NVIDIA driver; training runs on the CPU")
 
 
 def video() -> Check:
+    """Encode a few h264 frames and decode them again."""
     import av
     import numpy as np
 
@@ -146,124 +139,27 @@ def video() -> Check:
         path = str(Path(folder) / "probe.mp4")
         with av.open(path, "w") as out:
             stream = out.add_stream("h264", rate=30)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for k in range(5):
-                picture = np.full((48, 64, 3), 40 * k, np.uint8)
+            stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+            for k in range(10):
+                picture = np.full((480, 640, 3), 20 * k, np.uint8)
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             out.mux(stream.encode())
         with av.open(path) as back:
-            count = sum(1 for _ in back.decode(video=0))
-    if count != 5:
-        return Check("video", "fail", f"{count} of 5 frames came back", "pip install --force-reinstall av")
-    return Check("video", "ok", f"h264 through PyAV {av.__version__}")
-
-
-def realtime() -> Check:
-    try:
-        before = os.sched_getscheduler(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-        os.sched_setscheduler(0, before, os.sched_param(0))
-    except PermissionError:
-        return Check(
-            "real-time scheduling",
-            "warn",
-            "SCHED_FIFO refused",
-            "add '@realtime - rtprio 80' to limits.conf, log in again",
-        )
-    return Check("real-time scheduling", "ok", "SCHED_FIFO allowed")
-
-
-def locked_memory() -> Check:
-    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if soft != resource.RLIM_INFINITY and soft < 256 * 2**20:
-        return Check(
-            "locked memory", "warn", f"limit {soft / 2**20:.0f} MB", "add '@realtime - memlock unlimited'"
-        )
-    return Check("locked memory", "ok", "enough")
-
-
-def cores() -> Check:
-    count = len(os.sched_getaffinity(0))
-    status: Status = "ok" if count >= 2 else "warn"
-    return Check(
-        "cores", status, str(count), "" if count >= 2 else "two or more keep training off the loop's core"
-    )
-
-
-def sleep_jitter() -> Check:
-    clock = RealClock()
-    late = []
-    for _ in range(50):
-        deadline = clock.now() + 2_000_000
-        clock.sleep_until(deadline)
-        late.append((clock.now() - deadline) / 1e3)
-    late.sort()
-    status: Status = "ok" if late[24] < 1000 else "warn"
-    return Check("sleep lateness", status, f"median {late[24]:.0f} us, worst {late[-1]:.0f} us")
-
-
-def disk() -> Check:
-    free = shutil.disk_usage(".").free
-    try:
-        with tempfile.NamedTemporaryFile(dir=".") as file:
-            watch = Stopwatch()
-            file.write(b"\0" * (32 << 20))
-            file.flush()
-            os.fsync(file.fileno())
-            rate = 32 / max(watch.seconds, 1e-6)
-    except OSError as error:
-        return Check(
-            "disk", "warn", f"{Path.cwd()}: {error.strerror}", "run in a folder that you may write to"
-        )
-    status: Status = "ok" if free > 2e9 else "warn"
-    return Check(
-        "disk", status, f"{free / 1e9:.0f} GB free, {rate:.0f} MB/s", "" if free > 2e9 else "free 2 GB"
-    )
-
-
-def serial_ports() -> Check:
-    by_id = Path("/dev/serial/by-id")
-    found = sorted(p.name for p in by_id.iterdir()) if by_id.exists() else []
-    found += sorted(str(p) for pattern in ("ttyUSB*", "ttyACM*") for p in Path("/dev").glob(pattern))
-    if not found:
-        return Check("serial ports", "skip", "none; an arm would be one")
-    slow = [
-        p.parent.name
-        for p in Path("/sys/bus/usb-serial/devices").glob("*/latency_timer")
-        if int(p.read_text()) > 1
-    ]
-    if slow:
-        return Check(
-            "serial ports", "warn", f"{', '.join(found)}; latency timer of {', '.join(slow)} above 1 ms",
-            "echo 1 | sudo tee /sys/bus/usb-serial/devices/*/latency_timer",
-        )  # fmt: skip
-    return Check("serial ports", "ok", ", ".join(found))
-
-
-def serial_group() -> Check:
-    try:
-        members = grp.getgrnam("dialout")
-    except KeyError:
-        return Check("dialout group", "skip", "no such group")
-    if os.geteuid() == 0 or members.gr_gid in os.getgroups():
-        return Check("dialout group", "ok", "may open serial ports")
-    return Check("dialout group", "warn", "not a member", "sudo usermod -aG dialout $USER, log in again")
-
-
-def cameras() -> Check:
-    found = sorted(str(p) for p in Path("/dev").glob("video*"))
-    return Check("cameras", "ok", ", ".join(found)) if found else Check("cameras", "skip", "no /dev/video*")
+            means = [frame.to_ndarray(format="rgb24").mean() for frame in back.decode(video=0)]
+    if len(means) != 10 or any(abs(mean - 20 * k) > 12 for k, mean in enumerate(means)):
+        fix = "pip install --force-reinstall av"
+        return Check("video", "fail", f"{len(means)} of 10 frames came back, or with wrong colours", fix)
+    return Check("video", "ok", f"h264 through PyAV {av.__version__}, written and read")
 
 
 def realsense() -> Check:
-    if importlib.util.find_spec("pyrealsense2") is None:
+    found = version("pyrealsense2")
+    if found is None:
         return Check("realsense", "skip", "pyrealsense2 is not installed", "pip install -e '.[realsense]'")
-    return Check("realsense", "ok", f"pyrealsense2 {_version('pyrealsense2')}")
+    import pyrealsense2
 
-
-def display() -> Check:
-    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return Check("display", "ok" if shown else "skip", shown or "headless: pictures go to files and reports")
+    devices = len(pyrealsense2.context().query_devices())
+    return Check("realsense", "ok" if devices else "skip", f"pyrealsense2 {found}, {devices} cameras")
 
 
 def rigs() -> Check:
@@ -272,33 +168,53 @@ def rigs() -> Check:
     names = rig_names()
     for name in names:
         load_rig(name)
-    return Check("rigs", "ok", ", ".join(names))
+    return Check("rigs", "ok", ", ".join(names)) if names else Check("rigs", "fail", "none", INSTALL)
 
 
-CHECKS: tuple[Callable[[], Check], ...] = (
-    python_version, packages, mujoco_version, libraries, usb_library, rendering, torch_and_gpu, video, realtime,
-    locked_memory, cores, sleep_jitter, disk, serial_ports, serial_group, cameras, realsense, display, rigs,
+def arms() -> Check:
+    """Compile every arm description, plug-ins included."""
+    from ..robot.models import load_model, model_names
+
+    names = model_names()
+    joints = [f"{name} ({len(load_model(name).joints)} joints)" for name in names]
+    return Check("arms", "ok", ", ".join(joints)) if names else Check("arms", "fail", "none", INSTALL)
+
+
+CHECKS: dict[str, Callable[[], Check]] = {
+    "python": machine.python_version, "packages": packages, "mujoco": mujoco_version,
+    "system libraries": machine.libraries, "rendering": rendering, "video": video, "torch": torch_threads,
+    "GPU": gpu, "rigs": rigs, "arms": arms, "disk": machine.disk, "cores": machine.cores,
+    "sleep lateness": machine.sleep_lateness, "real-time scheduling": machine.realtime,
+    "locked memory": machine.locked_memory, "serial ports": machine.serial_ports,
+    "FTDI latency": machine.ftdi_latency, "dialout group": machine.serial_group, "cameras": machine.cameras,
+    "realsense": realsense, "libusb": machine.usb_library, "display": machine.display,
+}  # fmt: skip
+NEEDED = (
+    "python", "packages", "mujoco", "system libraries", "rendering", "video", "torch", "rigs", "arms", "disk",
 )  # fmt: skip
 
 
 def examine() -> list[Check]:
     """Run every check; one that raises is a `fail` with its message, never a traceback."""
     found = []
-    for check in CHECKS:
+    for name, check in CHECKS.items():
         try:
             found.append(check())
         except Exception as error:  # noqa: BLE001 - a broken library may raise anything
-            name = check.__name__.replace("_", " ")
-            found.append(Check(name, "fail", f"{type(error).__name__}: {error}", "see the message"))
+            message = str(error).strip().partition("\n")[0] or "no message"
+            why, fix = explain(error) or (f"{type(error).__name__}: {message}", INSTALL)
+            found.append(Check(name, "fail", why, fix))
     return found
 
 
-def _version(name: str) -> str | None:
+def blocked(found: Iterable[Check]) -> list[str]:
+    """Names of the failed checks without which `twinloop demo` cannot run."""
+    return [check.name for check in found if check.status == "fail" and check.name in NEEDED]
+
+
+def version(package: str) -> str | None:
+    """Installed version, or None."""
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _apt(names: list[str]) -> str:
-    return f"sudo apt-get install -y --no-install-recommends {' '.join(names)}"

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,8 +81,40 @@ def test_limits_cannot_be_switched_off(tmp_path):
     refused(twinloop("rigs", rig), "velocity_rad_s", "cannot be switched off")
 
 
-def test_datasets_that_cannot_be_read(tmp_path):
-    refused(twinloop("dataset", "info", tmp_path / "none"), "none")
+def test_names_in_a_rig_that_exist_nowhere(tmp_path):
+    rig = tmp_path / "mine.yaml"
+    rig.write_text(
+        "name: mine\n"
+        "arms:\n  arm: {model: so101, limits: {velocity_rad_s: {elbow: 2.0}, speed: 1}}\n"
+        "cameras:\n  wrist: {mount: amr}\n"
+    )
+    refused(
+        twinloop("rigs", rig),
+        "arms.arm.limits.velocity_rad_s",
+        "arms.arm.limits.speed",
+        "cameras.wrist.mount",
+    )
+    refused(twinloop("rigs", tmp_path / "none.yaml"), "none.yaml", "cannot read")
+    rig.write_text("name: [\n")
+    refused(twinloop("rigs", rig), "mine.yaml", "line", "not valid YAML")
+
+
+def test_flags_have_no_double(tmp_path):
+    for command in ("demo", "train", "record"):
+        assert "--no-no-" not in twinloop(command, "--help").stdout
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A dataset of one short episode, without pictures."""
+    root = tmp_path_factory.mktemp("recorded") / "data"
+    done = twinloop("record", root, "--task", "reach", "--episodes", "1", "--workers", "1", "--no-cameras")
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def test_missing_and_future_datasets(tmp_path):
+    refused(twinloop("dataset", "info", tmp_path / "none"), "none", "no such folder")
     root = tmp_path / "data"
     (root / "meta").mkdir(parents=True)
     (root / "meta" / "info.json").write_text('{"codebase_version": "v3.0", "fps"')
@@ -91,18 +125,92 @@ def test_datasets_that_cannot_be_read(tmp_path):
     refused(twinloop("train", root, tmp_path / "policy"), "v9.0")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_folder(tmp_path):
-    tmp_path.chmod(0o500)
-    refused(twinloop("record", tmp_path / "data", "--episodes", "1", "--no-cameras", "--workers", "1"))
+def test_truncated_dataset(tmp_path, recorded):
+    root = tmp_path / "data"
+    shutil.copytree(recorded, root)
+    for path in root.rglob("*.parquet"):
+        os.truncate(path, 100)
+    checked = twinloop("dataset", "check", root)
+    assert checked.returncode == 1 and "NOT sound" in checked.stdout and "Traceback" not in checked.stderr
+    assert "dataset repair" in checked.stdout
+    refused(twinloop("dataset", "info", root), "parquet", "dataset repair")
+    refused(twinloop("train", root, tmp_path / "policy", "--method", "bc"), "parquet", "dataset repair")
 
 
-def test_no_egl_is_one_line(tmp_path):
-    done = twinloop(
-        "record", tmp_path / "d", "--task", "reach", "--episodes", "1", "--workers", "1",
-        __EGL_VENDOR_LIBRARY_FILENAMES="/nonexistent.json", EGL_PLATFORM="device",
+def mounted(options, folder, *args):
+    """Run the command with a fresh tmpfs at `folder`, in a mount namespace of its own."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    folder.mkdir()
+    command = shlex.join([sys.executable, "-m", "twinloop.launch.cli", *map(str, args)])
+    script = f"mount -t tmpfs -o {options} none {shlex.quote(str(folder))} || exit 77; exec {command}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("mounting is not allowed here")
+    return done
+
+
+def test_read_only_folder(tmp_path, recorded):
+    root = tmp_path / "ro"
+    done = mounted(
+        "ro",
+        root,
+        "record",
+        root / "d",
+        "--task",
+        "reach",
+        "--episodes",
+        "1",
+        "--workers",
+        "1",
+        "--no-cameras",
+    )
+    refused(done, str(root), "Read-only")
+    other = tmp_path / "ro2"
+    done = mounted("ro", other, "train", recorded, other / "policy", "--method", "bc", "--steps", "2")
+    refused(done, str(other), "read-only")
+
+
+def test_full_disk(tmp_path):
+    root = tmp_path / "small"
+    done = mounted(
+        "size=60k", root, "record", root / "d", "--task", "reach", "--episodes", "2", "--workers", "1",
+        "--no-cameras",
     )  # fmt: skip
-    refused(done, "libegl1")
+    refused(done, "disk full", "dataset repair")
+
+
+def one_line(done, *words):
+    refused(done, *words)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def record_one(root, **environment):
+    return twinloop("record", root, "--task", "reach", "--episodes", "1", "--workers", "1", **environment)
+
+
+def test_no_egl_driver_is_one_line(tmp_path):
+    done = record_one(
+        tmp_path / "d", __EGL_VENDOR_LIBRARY_FILENAMES="/nonexistent.json", EGL_PLATFORM="device"
+    )
+    one_line(done, "libegl1")
+
+
+def test_missing_libraries_are_one_line(tmp_path):
+    """`import mujoco` and `import cv2` themselves raise; their messages name no package, ours does."""
+    for name in ("egl/libEGL.so.1", "egl/libEGL.so", "gl/libGL.so.1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    one_line(
+        record_one(tmp_path / "d", LD_LIBRARY_PATH=str(tmp_path / "egl")), "apt-get install", "libegl1 libgl1"
+    )
+    one_line(
+        record_one(tmp_path / "d", LD_LIBRARY_PATH=str(tmp_path / "gl")), "libGL.so.1", "apt-get install"
+    )
+    one_line(record_one(tmp_path / "d", MUJOCO_GL="foo"), "MUJOCO_GL=foo", "egl, glfw or osmesa")
+    assert not (tmp_path / "d").exists()
 
 
 def test_completion_is_valid_shell(tmp_path):
