@@ -5,6 +5,7 @@ Checks of packages, rendering, training, video and descriptions; those of the ma
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import subprocess
@@ -156,9 +157,8 @@ def realsense() -> Check:
     found = version("pyrealsense2")
     if found is None:
         return Check("realsense", "skip", "pyrealsense2 is not installed", "pip install -e '.[realsense]'")
-    import pyrealsense2
-
-    devices = len(pyrealsense2.context().query_devices())
+    library = importlib.import_module("pyrealsense2")
+    devices = len(library.context().query_devices())
     return Check("realsense", "ok" if devices else "skip", f"pyrealsense2 {found}, {devices} cameras")
 
 

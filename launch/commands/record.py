@@ -50,6 +50,12 @@ class Command:
 
         if self.episodes < 1:
             raise UsageError(f"--episodes {self.episodes}: must be 1 or more")
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers}: must be 1 or more")
+        if not 0 <= self.noise <= 1:  # NaN fails too
+            raise UsageError(f"--noise {self.noise}: must be within 0..1 rad")
+        if not self.resume and (self.root / "meta" / "info.json").exists():
+            raise UsageError(f"{self.root}: a dataset is there; add --resume to go on, or name a new folder")
         cameras = () if self.no_cameras else None
         plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=self.size)
         with counter("record", self.episodes) as tick:
@@ -64,4 +70,4 @@ class Command:
                 on_episode=lambda result, saved: tick(saved, "" if saved else "failed, not kept"),
             )
         say(f"{self.root}: {done.episodes} episodes recorded ({done.tried} run), {done.frames} frames in all")
-        return 0
+        return 0 if done.episodes >= self.episodes else 1

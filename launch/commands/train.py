@@ -76,7 +76,7 @@ class Command:
             say(f"{self.out}: stopped and saved at step {result.step}; go on with --resume")
             return 130
         say(
-            f"{self.out}: {result.step} steps in {result.wall_s:.0f} s, validation "
-            + ", ".join(f"{k} {v:.4g}" for k, v in result.validation.items())
+            f"{self.out}: {result.step} steps in {result.wall_s:.0f} s, "
+            + (", ".join(f"validation {k} {v:.4g}" for k, v in result.validation.items()) or "no validation")
         )
         return 0

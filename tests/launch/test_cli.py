@@ -48,6 +48,17 @@ def test_every_command_has_help_with_an_example(command):
     assert "Example" in done.stdout and f"twinloop {command}" in done.stdout
 
 
+def test_help_of_a_command_imports_nothing_heavy():
+    code = (
+        "import sys; from twinloop.launch.cli import command_names, main\n"
+        "for name in command_names(): main([name, '--help'])\n"
+        "heavy = {'numpy', 'mujoco', 'torch', 'cv2', 'pyarrow', 'av'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_unknown_command_names_the_nearest():
     refused(twinloop("dmo"), "dmo", "did you mean 'demo'")
 
@@ -111,6 +122,17 @@ def recorded(tmp_path_factory):
     done = twinloop("record", root, "--task", "reach", "--episodes", "1", "--workers", "1", "--no-cameras")
     assert done.returncode == 0, done.stderr
     return root
+
+
+def test_record_refuses_what_it_cannot_do(tmp_path, recorded):
+    refused(twinloop("record", recorded, "--task", "reach"), "a dataset is there", "--resume")
+    refused(twinloop("record", tmp_path / "d", "--workers", "0"), "--workers 0")
+    refused(twinloop("record", tmp_path / "d", "--noise", "nan"), "--noise nan")
+    assert not (tmp_path / "d").exists()
+
+
+def test_train_on_a_camera_that_was_not_recorded(tmp_path, recorded):
+    refused(twinloop("train", recorded, tmp_path / "p", "--cameras", "front"), "no camera 'front'")
 
 
 def test_missing_and_future_datasets(tmp_path):
