@@ -35,7 +35,7 @@ class Augment:
         return any((self.shift_px, self.brightness, self.contrast, self.colour, self.noise))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, h, w, 3) uint8 -> (B, h, w, 3) float32 in 0..1."""
+        """(B, h, w, 3) uint8 -> (B, h, w, 3) float32 in -1..1, as `network.to_float` leaves them."""
         count, height, width, _ = images.shape
         device = images.device
 
@@ -50,15 +50,15 @@ class Augment:
         tint = 1 + chosen * self.colour * uniform(count, 1, 1, 3)
         offset = x.mean((1, 2, 3), keepdim=True) / 255 * (1 - gain)
         offset = (offset + chosen * self.brightness * uniform(count, 1, 1, 1)) * tint
-        x = torch.addcmul(offset, x, gain * tint / 255)
+        x = torch.addcmul(2 * offset - 1, x, gain * tint * (2 / 255))
         if self.noise:
             # A fresh normal number for every pixel would cost more than the rest together.
             size = (-(-count // NOISE_SHARED), height, width, 3)
-            noise = torch.randn(size, generator=generator, device=device) * self.noise
+            noise = torch.randn(size, generator=generator, device=device) * (2 * self.noise)
             for k in range(0, count, len(noise)):
                 part = x[k : k + len(noise)]
                 part.addcmul_(noise[: len(part)], chosen[k : k + len(noise)])
-        return x.clamp_(0, 1)
+        return x.clamp_(-1, 1)
 
     def _shifted(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Each of `GROUPS` parts of the batch moved by whole pixels, edges repeated."""

@@ -42,7 +42,7 @@ class Batch:
 
     state: Tensor  # (B + V, S) float32, rad, m
     action: Tensor  # (B, H, A) float32, absolute, rad, m
-    images: Mapping[str, Tensor]  # camera -> (B + V, h, w, 3) uint8, or float32 in 0..1
+    images: Mapping[str, Tensor]  # camera -> (B + V, h, w, 3) uint8, or float32 in -1..1
     aux: Tensor | None  # (B + V, K) float32, m
 
 

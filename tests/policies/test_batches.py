@@ -74,12 +74,12 @@ def test_augmentation_keeps_range_shape_and_seed() -> None:
     images = torch.randint(0, 256, (6, 20, 24, 3), dtype=torch.uint8)
     augment = Augment(shift_px=2, share=1.0)
     one, two = (augment(images, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert one.shape == images.shape and one.min() >= 0 and one.max() <= 1
+    assert one.shape == images.shape and one.min() >= -1 and one.max() <= 1
     assert torch.equal(one, two)
     assert not torch.equal(one, augment(images, torch.Generator().manual_seed(6)))
     nothing = Augment(0, 0.0, 0.0, 0.0, 0.0)
     assert not nothing.active
-    torch.testing.assert_close(nothing(images, torch.Generator()), images.float() / 255)
+    torch.testing.assert_close(nothing(images, torch.Generator()), images.float() * (2 / 255) - 1)
 
 
 def test_a_shift_moves_the_picture() -> None:
@@ -89,7 +89,7 @@ def test_a_shift_moves_the_picture() -> None:
     places = set()
     for _ in range(20):
         moved = augment(images, generator)
-        assert moved.sum() == images.float().sum() / 255  # still one dot each
+        assert (moved == 1).sum() == 3 * len(images)  # still one dot each
         at = moved[..., 0].flatten(1).argmax(1)
         places |= set(zip((at // 9).tolist(), (at % 9).tolist(), strict=True))
     assert len(places) > 15
