@@ -12,6 +12,7 @@ from ..data.recorder import Recorder, recorder_spec
 from ..data.spec import DatasetSpec
 from ..data.writer import DatasetWriter
 from ..robot.clock import wall_time
+from ..robot.errors import UsageError
 from ..robot.rig import Rig
 from ..sim.scene import build_scene
 from ..sim.tasks import Task, load_task
@@ -19,6 +20,7 @@ from .session import EpisodeResult, Step
 from .workers import AgentPlan, WorldPlan, run_episodes
 
 OBJECTS = "sim.objects"  # m, true positions of the task's bodies in W
+HOPELESS = 20  # episodes without a success after which a collection gives up
 QPOS = "sim.qpos"  # the twin's configuration: rad, m, quaternions
 
 
@@ -78,7 +80,7 @@ def collect(
         runs = run_episodes(
             plan,
             AgentPlan(noise_rad=noise_rad),
-            itertools.count(start) if episodes > 1 else [start + k for k in range(20)],
+            itertools.count(start),
             workers=workers,
             keep_trace=True,
         )
@@ -92,6 +94,10 @@ def collect(
             on_episode(result, result.success)
             if saved == episodes:
                 break
+            if tried >= HOPELESS and not saved:
+                raise UsageError(
+                    f"task '{plan.task}': none of the first {tried} episodes of the expert succeeded; nothing to record"
+                )
         runs.close()
         return Collected(saved, writer.num_frames, tried, dict(limits))
 

@@ -201,6 +201,8 @@ def load_rig(name_or_path: str | Path) -> Rig:
             source = path.read_text()
         except OSError as error:
             raise RigError(f"{path}: cannot read the rig file ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise RigError(f"{path}: not a text file; a rig is YAML in UTF-8") from None
     elif text in rig_names():
         path = Path(f"{text}.yaml")
         source = (resources.files("twinloop.rigs") / path.name).read_text()
