@@ -125,6 +125,11 @@ class Capture:
                     f"has uint8 {(*size, 3)}; set the camera to {size[0]}x{size[1]} (height x width)"
                 )
 
+    @property
+    def backlog(self) -> int:
+        """Rows by which the slowest log is behind."""
+        return max(self._rows.backlog, *(video.backlog for video in self._videos.values()), 0)
+
     def close(self) -> None:
         """End all files; may be called twice."""
         self._rows.close()

@@ -43,6 +43,7 @@ class RowLog:
         self._queue: queue.SimpleQueue[list[Sequence[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="rows", daemon=True)
         self._descriptor = -1
+        self._given = self._written = 0  # rows
         self.error: OSError | None = None
 
     def open(self) -> None:
@@ -56,7 +57,13 @@ class RowLog:
         self._pending.append(values)
         if len(self._pending) >= self._batch_rows:
             self._queue.put(self._pending)
+            self._given += len(self._pending)
             self._pending = []
+
+    @property
+    def backlog(self) -> int:
+        """Rows handed to the thread that it has not written yet; those of the last 0.1 s are not among them."""
+        return self._given - self._written
 
     def close(self) -> None:
         """Write what is pending and end the stream; may be called twice."""
@@ -72,12 +79,12 @@ class RowLog:
 
     def _work(self) -> None:
         while (rows := self._queue.get()) is not None:
-            if self.error is not None:
-                continue
             try:
-                _write_all(self._descriptor, self._batch(rows).serialize())
+                if self.error is None:
+                    _write_all(self._descriptor, self._batch(rows).serialize())
             except OSError as error:
                 self.error = error
+            self._written += len(rows)
 
     def _batch(self, rows: list[Sequence[Any]]) -> pa.RecordBatch:
         columns = []

@@ -50,6 +50,7 @@ class VideoLog:
         self._thread = threading.Thread(target=self._work, name=f"video {path.stem}", daemon=True)
         self._opened = False
         self._last: av.VideoFrame | None = None
+        self._given = self._encoded = 0  # pictures
         self._stride = 1  # every stride-th picture becomes a sample
         self.samples: list[U8] = []
         self.error: OSError | None = None
@@ -81,11 +82,17 @@ class VideoLog:
         Returns False when the row has no picture of its own: none was given, or too many were waiting.
         Either way the video grows by exactly one picture.
         """
+        self._given += 1
         if picture is None or not self._room.acquire(blocking=self._wait):
             self._queue.put(True)
             return False
         self._queue.put(picture.copy())  # whoever owns the buffer may reuse it
         return True
+
+    @property
+    def backlog(self) -> int:
+        """Pictures that were given and are not encoded yet."""
+        return self._given - self._encoded
 
     def close(self) -> None:
         """Encode what is waiting and end the file; may be called twice."""
@@ -104,18 +111,16 @@ class VideoLog:
     def _work(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # a wish, not a need
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        index = 0
         while (item := self._queue.get()) is not False:
             picture = None if item is True else item
             if picture is not None:
                 self._room.release()
-            if self.error is not None:
-                continue
             try:
-                self._encode(picture, index)
+                if self.error is None:
+                    self._encode(picture, self._encoded)
             except (OSError, av.error.FFmpegError) as error:
                 self.error = _as_os_error(error)
-            index += 1
+            self._encoded += 1
 
     def _encode(self, picture: U8 | None, index: int) -> None:
         if picture is not None:

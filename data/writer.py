@@ -168,6 +168,13 @@ class DatasetWriter:
         """Rows of the open episode without a picture of their own, by camera."""
         return dict(self._capture.dropped) if self._capture else dict.fromkeys(self._spec.cameras, 0)
 
+    @property
+    def backlog(self) -> int:
+        """Rows of the open episode by which its slowest encoder or disk is behind.
+
+        A kill -9 loses these and, on top, at most 0.2 s."""
+        return self._capture.backlog if self._capture else 0
+
     def start(self, task: str, info: Mapping[str, Any] | None = None) -> int:
         """Open an episode and return its index. `info` is kept with it and must be JSON-able."""
         meta = self._opened()
