@@ -128,6 +128,6 @@ def run_episode(
         loop=report,
         draw=draw,
         protections=tuple(robot.guard.protections()),
-        parked=robot.guard.parked,
+        parked=robot.ended_parked,
         trace=tuple(trace),
     )

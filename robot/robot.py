@@ -73,6 +73,7 @@ class GuardedRobot:
             self._clock = TickingClock(clock, guard.period_ns, guard.tick)
         self._registered = False
         self._frames: dict[str, Frame] = {}
+        self.ended_parked = False  # the last `close()` released the arms at their rest pose
 
     @property
     def clock(self) -> Clock:
@@ -142,7 +143,8 @@ class GuardedRobot:
                 try:
                     self._park()
                 finally:
-                    self.guard.close(unparked=not self.guard.parked)
+                    self.ended_parked = self.guard.parked
+                    self.guard.close(unparked=not self.ended_parked)
         finally:
             self._close_cameras()
 

@@ -7,6 +7,7 @@ temperature. `TwinRobot` puts them behind the guard; nothing in it steps physics
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -84,8 +85,10 @@ class _ServoGroup:
 
     def write(self, q: F64) -> None:
         """Set the goal registers, (n,) rad as the device reports angles."""
-        if not np.isfinite(q).all():
-            raise DeviceError(f"{self._index.names}: goal {q} is not finite; nothing was sent")
+        if q.shape != (len(self._index.names),) or not np.isfinite(q).all():
+            raise DeviceError(
+                f"{', '.join(self._index.names)}: goal {q} is not one finite angle a joint; nothing was sent"
+            )
         self._data.ctrl[self._index.actuator] = to_counts(q) + self.bias_rad
 
     def present(self) -> F64:
@@ -106,8 +109,9 @@ class _ServoGroup:
         for actuator, value in zip(self._index.actuator, goal, strict=True):
             samples = int(self._model.actuator_history[actuator, 0])
             if samples:
+                before = self._data.time - self._model.opt.timestep * np.arange(samples, 0, -1)
                 mujoco.mj_initCtrlHistory(
-                    self._model, self._data, int(actuator), None, np.full((samples, 1), value)
+                    self._model, self._data, int(actuator), before, np.full((samples, 1), value)
                 )
 
     def _heat(self, tau: F64) -> None:
@@ -198,6 +202,8 @@ class TwinGripper:
         return GripperState(t_ns, max(0.0, width), float(-tau[0]) / self._model.gripper_lever_m)
 
     def command(self, width_m: float) -> None:
+        if not math.isfinite(width_m):
+            raise DeviceError(f"{self.name}: width {width_m} is not finite; nothing was sent")
         self.servos.write(np.array([self._model.width_to_angle(width_m)]))
 
     def close(self) -> None:

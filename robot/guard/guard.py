@@ -145,7 +145,11 @@ class Guard:
     # ---------------------------------------------------------------- orders
 
     def submit(self, chunk: ActionChunk) -> bool:
-        """Follow `chunk` from now on; False when it was rejected (counted as "rejected_<reason>")."""
+        """Follow `chunk` from now on; False when it was rejected (counted as "rejected_<reason>").
+
+        Raises `GuardFault` when the guard is not open."""
+        if not self._is_open:
+            raise GuardFault(f"guard: {self.reason}; open() the robot before it is given commands")
         now = self._clock.now()
         reason = fault_of(chunk, self._layout, now)
         if reason in MALFORMED:

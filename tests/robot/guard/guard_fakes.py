@@ -95,12 +95,15 @@ class FakeArm:
         if self.nan:
             q[0] = np.nan
         t_ns = self.clock.now() if self.stamp is None else self.stamp
+        q.setflags(write=False)
         volts = np.full(q.size, 7.4)
         return ArmState(t_ns, q, np.zeros(q.size), self.load, self.temperature, volts, self.faults)
 
     def command(self, q) -> None:
         if self.deaf:
             raise DeviceError("arm: no answer")
+        if np.shape(q) != self.goal.shape or not np.isfinite(q).all():
+            raise DeviceError(f"arm: bad goal {q}")
         self._move()
         self.goal = np.array(q)
         self.commands.append((self.clock.now(), self.goal))
@@ -141,6 +144,8 @@ class FakeGripper:
         return GripperState(self.clock.now(), self.width, self.stiffness * (self.width - self.goal))
 
     def command(self, width_m: float) -> None:
+        if not math.isfinite(width_m):
+            raise DeviceError(f"gripper: bad goal {width_m}")
         self.goal = float(width_m)
         self.commands.append((self.clock.now(), self.goal))
 
