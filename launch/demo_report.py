@@ -13,12 +13,15 @@ from ..sim.randomize import standard
 from .charts import Chart, Series, histogram
 from .demo import DemoResult, figures, world_plan
 from .report import Figure, Picture, Report
+from .video import stills
 
 TARGET = 0.95  # success of the camera policy
 STATE_TARGET = 0.97
 TARGET_S = 600.0
 STAGES = 6  # pictures of one episode
 SHOWN = 4  # episodes shown
+FILM_STILLS = 6
+ZOOM = 1.6  # of what the cameras saw
 
 
 def write_report(result: DemoResult, film: Path | None) -> Path:
@@ -43,14 +46,18 @@ def write_report(result: DemoResult, film: Path | None) -> Path:
                 evaluation.rate >= target if count >= 50 else None,
             ),
             Figure("whole job", f"{total / 60:.1f} min", "target 10 min on two cores", total <= TARGET_S),
-            Figure("simulated per episode", f"{np.mean(evaluation.durations_s):.1f} s", "until parked"),
+            Figure(
+                "simulated per episode", f"{np.mean(evaluation.durations_s):.1f} s", "to the end of the task"
+            ),
             Figure(
                 "arms parked", f"{evaluation.parked}/{count}", "before torque off", evaluation.parked == count
             ),
         ]
     )
     if film is not None:
-        report.link("Film: the policy on unseen seeds", film.name)
+        report.heading("The policy at work")
+        report.images([Picture(rgb, f"{t_s:.1f} s") for t_s, rgb in stills(film, FILM_STILLS)])
+        report.link("Film of these episodes, unseen in training", film.name)
     _pictures(report, result)
     _guard(report, result)
     _tracking(report, result)
@@ -75,7 +82,9 @@ def _pictures(report: Report, result: DemoResult) -> None:
             report.images(
                 [
                     Picture(
-                        dataset.frame(int(episode), camera, int(k)), f"{camera}, {k / dataset.spec.fps:.1f} s"
+                        dataset.frame(int(episode), camera, int(k)),
+                        f"{camera}, {k / dataset.spec.fps:.1f} s",
+                        ZOOM,
                     )
                     for k in np.linspace(0, length - 1, STAGES).astype(int)
                 ]

@@ -36,7 +36,7 @@ class Picture:
 
     rgb: U8  # (h, w, 3)
     caption: str = ""
-    zoom: int = 1
+    zoom: float = 1.0
 
 
 class Report:
@@ -97,8 +97,8 @@ class Report:
                 raise TwinloopError(f"report: cannot encode the picture '{picture.caption}'")
             height, width = picture.rgb.shape[:2]
             cells.append(
-                f'<figure class="shot"><img loading="lazy" width="{width * picture.zoom}" '
-                f'height="{height * picture.zoom}" alt="{escape(picture.caption)}" '
+                f'<figure class="shot"><img loading="lazy" width="{width * picture.zoom:.0f}" '
+                f'height="{height * picture.zoom:.0f}" alt="{escape(picture.caption)}" '
                 f'src="data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}">'
                 f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
             )
@@ -164,7 +164,7 @@ border-radius:9px;color:#fff}.badge.met{background:#23875a}.badge.missed{backgro
 .scroll{overflow-x:auto}table{border-collapse:collapse;margin:.8rem 0;font-size:.92rem;min-width:50%}
 caption{text-align:left;color:var(--soft);padding-bottom:4px}th,td{padding:5px 12px;border-bottom:1px solid
 var(--line);text-align:left;white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}
-figure{margin:.8rem 0}figcaption{font-size:.85rem;color:var(--soft);margin-bottom:4px}
+figure{margin:.8rem 0;max-width:680px}figcaption{font-size:.85rem;color:var(--soft);margin-bottom:4px}
 svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick,.axis{font:11px system-ui;fill:var(--soft)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:.82rem;color:var(--soft)}
 .legend i{display:inline-block;width:14px;height:3px;margin-right:6px;vertical-align:middle}

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from ..robot.interfaces import Agent
-from ..robot.types import Applied, Observation
+from ..robot.types import U8, Applied, Observation
 from ..sim.render import Renderer
 from ..sim.twin import Twin
 from ..sim.world import World
@@ -63,6 +63,19 @@ def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out:
         container.mux(stream.encode())
     renderer.close()
     return out
+
+
+def stills(film: Path, count: int) -> list[tuple[float, U8]]:
+    """`count` pictures (h, w, 3), half the film's size, evenly over the film, each with its time, s."""
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        due = np.linspace(0, max(0, stream.frames - 1), count).astype(int)
+        frames = enumerate(container.decode(stream))
+        return [
+            (float(frame.time or 0.0), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[::2, ::2])
+            for k, frame in frames
+            if k in due
+        ]
 
 
 @dataclass(frozen=True, slots=True)

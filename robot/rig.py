@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import yaml
 from cattrs.gen import make_dict_structure_fn
 
 from .errors import RigError, nearest
-from .models import load_model, model_names
+from .models import load_model
+from .rig_checks import check_names, check_values, structure_mistakes
 from .types import JointSpec, frozen
 
 
@@ -221,14 +222,14 @@ def parse_rig(raw: Any, file: str) -> Rig:
     """Turn the parsed YAML `raw` into a `Rig`; `file` is named in errors."""
     if not isinstance(raw, dict):
         raise RigError(f"{file}: a rig is a mapping of fields{nearest('', [f.name for f in fields(Rig)])}")
-    mistakes = list(_check_names(raw))
+    mistakes = list(check_names(raw))
     rig: Rig | None = None
     try:
         rig = _converter().structure(raw, Rig)
     except cattrs.BaseValidationError as error:
-        mistakes = list(_structure_mistakes(error, "")) + mistakes
+        mistakes = list(structure_mistakes(error, "")) + mistakes
     if rig is not None:
-        mistakes += _check_values(rig)
+        mistakes += check_values(rig)
     if mistakes or rig is None:
         head = f"{file}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"
         raise RigError("\n  ".join([head, *dict.fromkeys(mistakes)]))
@@ -281,113 +282,3 @@ def _needs_mapping(cls: type, plain: Any) -> Any:
         return plain(value, cls)
 
     return structure
-
-
-def _structure_mistakes(error: BaseException, path: str) -> Iterator[str]:
-    """Flatten a cattrs exception tree into one line a mistake; `path` is dotted, as in the file."""
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        valid = [f.name for f in fields(error.cl)] if is_dataclass(error.cl) else []
-        for key in sorted(error.extra_fields):
-            yield f"{_join(path, key)}: unknown field{nearest(key, valid)}"
-    elif isinstance(error, BaseExceptionGroup):
-        for child in error.exceptions:
-            yield from _structure_mistakes(child, path + _place(child))
-    elif isinstance(error, KeyError):
-        yield f"{_join(path, '')}: missing"
-    else:
-        yield f"{path.lstrip('.') or 'rig'}: {error}"
-
-
-def _place(error: BaseException) -> str:
-    for note in reversed(getattr(error, "__notes__", [])):
-        name = getattr(note, "name", None)
-        if name is not None:
-            return f".{name}"
-        index = getattr(note, "index", None)
-        if index is not None:
-            return f".{index}" if isinstance(index, str) else f"[{index}]"
-    return ""
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}".strip(".") or "rig"
-
-
-def _check_names(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Names that refer to other names; looked at even when a field elsewhere is wrong."""
-    arms = raw.get("arms") if isinstance(raw.get("arms"), dict) else {}
-    for name, arm in (arms or {}).items():
-        model = arm.get("model") if isinstance(arm, dict) else None
-        if isinstance(model, str) and model not in model_names():
-            yield f"arms.{name}.model: unknown arm description '{model}'{nearest(model, model_names())}"
-    for name, gripper in (raw.get("grippers") or {}).items() if isinstance(raw.get("grippers"), dict) else ():
-        arm = gripper.get("arm") if isinstance(gripper, dict) else None
-        if isinstance(arm, str) and arm not in (arms or {}):
-            yield f"grippers.{name}.arm: no arm is called '{arm}'{nearest(arm, arms or {})}"
-    for name, camera in (raw.get("cameras") or {}).items() if isinstance(raw.get("cameras"), dict) else ():
-        mount = camera.get("mount", "world") if isinstance(camera, dict) else "world"
-        choices = ["world", *(arms or {})]
-        if isinstance(mount, str) and mount not in choices:
-            yield f"cameras.{name}.mount: nothing is called '{mount}'{nearest(mount, choices)}"
-
-
-def _check_values(rig: Rig) -> list[str]:
-    """Values that have the right type and are still wrong."""
-    wrong: list[str] = []
-    if not rig.arms:
-        wrong.append("arms: a rig needs at least one arm")
-    for name, arm in rig.arms.items():
-        n = len(load_model(arm.model).joints)
-        for f in fields(ArmLimits):
-            value = getattr(arm.limits, f.name)
-            values = value if isinstance(value, tuple) else (value,)
-            where = f"arms.{name}.limits.{f.name}"
-            if isinstance(value, tuple) and len(value) != n:
-                wrong.append(f"{where}: {len(value)} values for the {n} joints of '{arm.model}'")
-            if any(not v > 0 or v == float("inf") for v in values if f.name != "position_margin_rad"):
-                wrong.append(f"{where}: {value} must be finite and above 0; limits cannot be switched off")
-        if not 0 <= arm.limits.position_margin_rad <= 0.5:  # NaN fails too
-            value = arm.limits.position_margin_rad
-            wrong.append(f"arms.{name}.limits.position_margin_rad: {value} must be within 0..0.5 rad")
-        wrong += _check_pose(f"arms.{name}.base", arm.base)
-    for name, gripper in rig.grippers.items():
-        for f in fields(GripperConfig):
-            value = getattr(gripper, f.name)
-            if isinstance(value, float) and not 0 < value < float("inf"):
-                wrong.append(f"grippers.{name}.{f.name}: {value} must be finite and above 0")
-    for name, camera in rig.cameras.items():
-        for size in ("width", "height"):
-            value = getattr(camera, size)
-            if not 16 <= value <= 4096 or value % 2:
-                wrong.append(f"cameras.{name}.{size}: {value} must be an even number of pixels in 16..4096")
-        if not 0 < camera.fps <= 1000:
-            wrong.append(f"cameras.{name}.fps: {camera.fps} must be within 0..1000 Hz")
-        if not 1 <= camera.fovy_deg <= 170:
-            wrong.append(f"cameras.{name}.fovy_deg: {camera.fovy_deg} must be within 1..170 degrees")
-        if not 0 <= camera.latency_ms <= 1000:
-            wrong.append(f"cameras.{name}.latency_ms: {camera.latency_ms} must be within 0..1000 ms")
-        if camera.pose is not None:
-            wrong += _check_pose(f"cameras.{name}.pose", camera.pose)
-    guard = rig.guard
-    for f in fields(GuardConfig):
-        value = getattr(guard, f.name)
-        if f.name not in ("self_collision_m", "lookahead") and not 0 < value < float("inf"):
-            wrong.append(f"guard.{f.name}: {value} must be finite and above 0")
-    if not 0 <= guard.self_collision_m <= 0.1:
-        wrong.append(f"guard.self_collision_m: {guard.self_collision_m} must be within 0..0.1 m")
-    if not 50 <= guard.rate_hz <= 1000:
-        wrong.append(f"guard.rate_hz: {guard.rate_hz} must be within 50..1000 Hz")
-    if not 1 <= guard.lookahead <= 50:
-        wrong.append(f"guard.lookahead: {guard.lookahead} must be within 1..50 poses")
-    if not 1 <= rig.control_hz <= guard.rate_hz:
-        wrong.append(f"control_hz: {rig.control_hz} must be within 1..guard.rate_hz ({guard.rate_hz})")
-    if any(not lo < hi for lo, hi in zip(rig.workspace.min_m, rig.workspace.max_m, strict=True)):
-        wrong.append(f"workspace: min_m {rig.workspace.min_m} must be below max_m {rig.workspace.max_m}")
-    return wrong
-
-
-def _check_pose(where: str, pose: Pose) -> list[str]:
-    norm = sum(v * v for v in pose.wxyz) ** 0.5
-    if not abs(norm - 1) < 1e-3:
-        return [f"{where}.wxyz: {pose.wxyz} is not a unit quaternion (norm {norm:.4f})"]
-    return []

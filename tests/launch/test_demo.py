@@ -62,6 +62,7 @@ def test_camera_demo_end_to_end(tmp_path):
     assert (tmp_path / "d" / "film.mp4").stat().st_size > 10_000
     assert check(tmp_path / "d" / "dataset").ok
     figures = json.loads((tmp_path / "d" / "result.json").read_text())
+    assert figures["parked"] == 2, "every arm parks before torque goes off"
     assert figures["episodes"] == 2 and figures["training"]["used"]["retakes"] > 0
     dataset = Dataset(tmp_path / "d" / "dataset").open()
     info = dataset.episode(0).info

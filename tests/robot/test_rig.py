@@ -1,0 +1,117 @@
+"""The rig file: every mistake at once, limits that cannot be switched off, and what a rig knows of itself."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from twinloop.robot.errors import RigError
+from twinloop.robot.rig import ArmLimits, CameraConfig, GuardConfig, load_rig, parse_rig, rig_names
+from twinloop.sim.scene import build_scene
+from twinloop.sim.twin import Twin, TwinRobot
+
+
+def plain(**changes) -> dict:
+    """A sound rig as YAML gives it, with changed fields."""
+    return {
+        "name": "mine",
+        "arms": {"arm": {"model": "so101"}},
+        "grippers": {"gripper": {"arm": "arm"}},
+        "cameras": {"front": {"width": 64, "height": 48}},
+        **changes,
+    }
+
+
+def mistakes(**changes) -> list[str]:
+    with pytest.raises(RigError) as caught:
+        parse_rig(plain(**changes), "mine.yaml")
+    head, *lines = str(caught.value).splitlines()
+    assert head.startswith("mine.yaml: ") and str(len(lines)) in head
+    return [line.strip() for line in lines]
+
+
+@pytest.mark.parametrize("name", rig_names())
+def test_shipped_rigs_load_and_stand_in_the_twin(name):
+    rig = load_rig(name)
+    assert rig.name == name and rig.arms and rig.cameras
+    with TwinRobot(Twin(build_scene(rig))) as robot:
+        obs = robot.observe()
+        assert list(obs.arms) == list(rig.arms) and list(obs.grippers) == list(rig.grippers)
+    assert robot.ended_parked
+
+
+def test_every_guard_field_has_a_range():
+    """A field that somebody adds without one could be set to what switches it off."""
+    for field in fields(GuardConfig):
+        assert mistakes(guard={field.name: 10**9})[0].startswith(f"guard.{field.name}:")
+    for field in fields(ArmLimits):
+        found = mistakes(arms={"arm": {"model": "so101", "limits": {field.name: 1e9}}})
+        assert found[0].startswith(f"arms.arm.limits.{field.name}:")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0, -1])
+def test_no_limit_can_be_switched_off(value):
+    for field in ("velocity_rad_s", "acceleration_rad_s2", "jerk_rad_s3", "torque_n_m"):
+        limits = {field: [3.0, 3.0, value, 3.0, 3.0]}
+        assert field in mistakes(arms={"arm": {"model": "so101", "limits": limits}})[0]
+    for section, field in (("guard", "expiry_ms"), ("guard", "tracking_error_rad"), ("guard", "rate_hz")):
+        assert field in mistakes(**{section: {field: value}})[0]
+
+
+def test_tables_and_workspaces_that_hold_nothing_back():
+    assert "clearance_m" in mistakes(table={"clearance_m": -1.0})[0]
+    assert "clearance_m" in mistakes(table={"clearance_m": float("-inf")})[0]
+    assert "workspace" in mistakes(workspace={"min_m": [-1, -1, -1], "max_m": [1, 1, float("inf")]})[0]
+    assert "workspace" in mistakes(workspace={"min_m": [1, 1, 1], "max_m": [0, 2, 2]})[0]
+
+
+def test_mistakes_of_every_kind_at_once():
+    found = mistakes(
+        arms={"arm": {"model": "so110", "base": {"xyz": [0, 0, 0]}}},
+        grippers={"gripper": {"arm": "amr", "force_n": "much"}},
+        cameras={"front": {"width": 64, "height": 48, "mount": "arn"}},
+        tabel={},
+    )
+    text = "\n".join(found)
+    for part in (
+        "'so110'; did you mean 'so101'",
+        "xyz",
+        "'amr'; did you mean 'arm'",
+        "force_n",
+        "'arn'",
+        "tabel",
+    ):
+        assert part in text, text
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("raw", [None, [], "so101", {"name": "x"}, {"name": "x", "arms": None}, {"arms": {}}])
+def test_what_is_no_rig_at_all(raw):
+    with pytest.raises(RigError):
+        parse_rig(raw, "mine.yaml")
+
+
+def test_hash_changes_with_what_matters_and_not_with_ports():
+    rig = load_rig("so101")
+    arm = rig.arms["arm"]
+    assert rig.hash() == load_rig("so101").hash()
+    assert rig.hash() == replace(rig, arms={"arm": replace(arm, port="/dev/ttyACM3")}).hash()
+    front = replace(rig.cameras["front"], width=320, height=240, device="/dev/video2")
+    assert rig.hash() == replace(rig, cameras={**rig.cameras, "front": front}).hash()
+    assert rig.hash() != replace(rig, control_hz=50.0).hash()
+    assert rig.hash() != replace(rig, arms={"arm": replace(arm, limits=ArmLimits(velocity_rad_s=1.0))}).hash()
+    assert rig.hash() != replace(rig, cameras={"front": CameraConfig(mount="arm")}).hash()
+
+
+def test_limits_per_joint_and_the_margin_of_the_range():
+    limits = {"velocity_rad_s": [1.0, 2.0, 3.0, 4.0, 5.0], "position_margin_rad": 0.1}
+    wide = parse_rig(plain(), "mine.yaml").joint_spec("arm")
+    spec = parse_rig(plain(arms={"arm": {"model": "so101", "limits": limits}}), "mine.yaml").joint_spec("arm")
+    assert np.array_equal(spec.dq_max, [1, 2, 3, 4, 5])
+    assert np.allclose(spec.q_min, wide.q_min + 0.08) and np.allclose(spec.q_max, wide.q_max - 0.08)
+
+
+def test_names_of_the_state_vector():
+    assert load_rig("so101").state_names()[-2:] == ("wrist_roll.pos", "gripper.pos")
+    two = load_rig("so101_bimanual").state_names()
+    assert len(two) == len(set(two)) == 12
+    assert two[0] == "left.shoulder_pan.pos" and two[-2:] == ("left_gripper.pos", "right_gripper.pos")
