@@ -99,3 +99,14 @@ print(done.episodes, done.tried, result.used["method"], len(found.successes))
 def test_cli_lists_what_plugins_add(installed):
     out = run(installed, "from twinloop.launch.cli import main; main(['rigs', '--models'])")
     assert "planar3: 3 joints" in out
+
+
+def test_its_own_contract_tests_pass(installed):
+    """The suites that Twinloop hands to the authors of devices, run by pytest as they would."""
+    environment = {**os.environ, "PYTHONPATH": str(installed), "MUJOCO_GL": "egl", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(installed),
+         str(ROOT / "examples" / "plugin" / "tests")],
+        env=environment, capture_output=True, text=True, timeout=200, check=False, cwd=installed,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]

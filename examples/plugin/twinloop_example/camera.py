@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from twinloop.robot.errors import DeviceError
 from twinloop.robot.interfaces import Clock
 from twinloop.robot.rig import CameraConfig
 from twinloop.robot.types import CameraSpec, Frame
@@ -17,15 +18,18 @@ class TestCard:
         self.name = name
         self._config = config
         self._clock = clock
+        self._opened = False
 
     @property
     def spec(self) -> CameraSpec:
         return CameraSpec(self._config.width, self._config.height, self._config.fps)
 
     def open(self) -> None:
-        pass
+        self._opened = True
 
     def read(self) -> Frame:
+        if not self._opened:
+            raise DeviceError(f"camera {self.name}: not open; call open() first")
         seq = int(self._clock.now() * self._config.fps // 1_000_000_000)
         bars = int(self._config.options.get("bars", 8))
         column = (np.arange(self._config.width) + seq) * bars // self._config.width % 8
@@ -34,4 +38,4 @@ class TestCard:
         return Frame(t_ns=round(seq / self._config.fps * 1e9), seq=seq, rgb=rgb)
 
     def close(self) -> None:
-        pass
+        self._opened = False
