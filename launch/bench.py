@@ -16,6 +16,7 @@ from rich.table import Table
 from ..robot.errors import UsageError, nearest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+LONG = ("policies",)  # over an hour: run when named, or shortened
 
 
 def benchmark_names() -> list[str]:
@@ -24,7 +25,7 @@ def benchmark_names() -> list[str]:
 
 
 def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -> int:
-    """Run `names` (none = all); returns 1 when a figure misses its target or a script fails."""
+    """Run `names` (none = all but the long ones); returns 1 when a figure misses its target or a script fails."""
     known = benchmark_names()
     if not known:
         raise UsageError("benchmarks are part of the repository: run `twinloop bench` from a checkout")
@@ -34,7 +35,7 @@ def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -
     figures: list[dict[str, Any]] = []
     failed: list[str] = []
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
-    for name in names or known:
+    for name in names or [name for name in known if quick or name not in LONG]:
         print(f"running {name} ...", flush=True)
         command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if quick else [])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

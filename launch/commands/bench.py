@@ -19,7 +19,7 @@ class Command:
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Benchmarks to run; by default all."""
+    """Benchmarks to run; by default all but `policies`, which takes over an hour."""
     quick: bool = False
     """Shorter runs, noisier figures."""
     json: Path | None = None

@@ -13,7 +13,7 @@ class Command:
 
     Example:
         twinloop demo
-        twinloop demo --state            the 15-second smoke test, from the true state
+        twinloop demo --state            the smoke test, in about a minute, from the true state
         twinloop demo --quick            reduced in size, every stage real
         twinloop demo --resume           go on after Ctrl-C
     """
