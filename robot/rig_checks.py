@@ -30,6 +30,7 @@ _GUARD_RANGE = {
     "tracking_error_rad": (0.01, 3.2),
     "tracking_error_ms": (1.0, 5000.0),
     "self_collision_m": (0.0, 0.1),
+    "between_arms_m": (0.0, 0.3),
     "lookahead": (1, 50),
     "temperature_derate_c": (20.0, 90.0),
     "temperature_stop_c": (20.0, 90.0),

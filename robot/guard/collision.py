@@ -70,7 +70,9 @@ class CollisionModel:
             self._pair_of[a, b] = self._pair_of[b, a] = k
         self._blank = np.full(n + 2 * count + 1, MARGIN)
         self._rates = closing_rates(scene, pairs, (layout.low, layout.high))
-        limit = [rig.guard.self_collision_m] * n + [rig.table.clearance_m] * count + [0.0] * count
+        g = rig.guard
+        limit = [g.self_collision_m if _one_arm(a, b) else g.between_arms_m for a, b in self.pair_names[:n]]
+        limit += [rig.table.clearance_m] * count + [0.0] * count
         self.limit: F64 = np.array(limit)  # smallest distance of every pair, m
         for rest in rests:
             self.limit = np.minimum(self.limit, self.distances(rest) - REST_ROOM)
@@ -283,3 +285,9 @@ class CollisionModel:
         gaps = np.concatenate([low[k] - self._box[0], self._box[1] - high[k]])
         face = int(np.argmin(gaps))
         return scene.towards(k, face % 3, 1.0 if face < 3 else -1.0, q)
+
+
+def _one_arm(a: str, b: str) -> bool:
+    """Whether the shapes called `a` and `b` belong to one arm, or one of them to none."""
+    first, second = a.rpartition("/")[0], b.rpartition("/")[0]
+    return first == second or not (first and second)

@@ -54,8 +54,10 @@ def cube_params(geom: str) -> tuple[Param, ...]:
 
 
 def home(twin: Twin, draw: Mapping[str, Any]) -> None:
-    """Put the first arm at its home pose plus the drawn offset, gripper open, everything at rest."""
-    name = next(iter(twin.scene.arms))
+    """Put the first arm at its home pose plus the drawn offset, gripper open; other arms at their rest pose."""
+    name, *others = twin.scene.arms
+    for other in others:
+        twin.set_arm(other, np.array(twin.scene.descriptions[other].rest_q_rad), START_WIDTH_M)
     description = twin.scene.descriptions[name]
     q = np.array(description.home_q_rad)
     offset = np.asarray(draw.get("task.start", 0.0), dtype=np.float64)
