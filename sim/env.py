@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from ..robot.errors import UsageError
 from ..robot.rig import Rig, load_rig
 from ..robot.types import F64, ActionChunk, Observation
 from .tasks import TwinView
@@ -25,7 +26,8 @@ class TwinEnv(gymnasium.Env[dict[str, Any], Any]):
     speeds (rad/s); `objects` (3K,) float32: true positions of the task's bodies in W, m (leave it out of a
     policy that shall run on hardware); `images/<camera>` (h, w, 3) uint8 for each camera.
     Action (n + g,) in [-1, 1]: change of each joint's goal, in `DELTA_RAD` a step at 30 Hz, then each
-    gripper's width from closed (-1) to open (1). Reward: the task's dense reward, or 1 on success with
+    gripper's width from closed (-1) to open (1); values beyond are clipped, and a NaN raises `UsageError`
+    before anything moves. Reward: the task's dense reward, or 1 on success with
     `sparse`. `info`: `success`, `limits` (guard ticks in which each limit acted), `draw` (on reset).
     """
 
@@ -89,6 +91,8 @@ class TwinEnv(gymnasium.Env[dict[str, Any], Any]):
         robot, obs = self._robot, self._obs
         assert robot is not None and obs is not None, "call reset() first"
         action = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)
+        if np.isnan(action).any():
+            raise UsageError(f"action {action} holds NaN; nothing moved")
         at, q, widths = 0, {}, {}
         for name, spec in self._specs.items():
             goal = np.clip(self._goal[name] + self._delta * action[at : at + spec.n], spec.q_min, spec.q_max)

@@ -31,7 +31,7 @@ _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
 class BatchView:
-    """`View` of all simulations of a batch; arrays have a leading axis (N, ...)."""
+    """`View` of all simulations of a batch; arrays have a leading axis (N, ...) and are live."""
 
     def __init__(self, world: World, sims: batch.Batch) -> None:
         self._model = world.scene.model
@@ -39,33 +39,43 @@ class BatchView:
         self._xpos, self._xquat = sims.bind("xpos"), sims.bind("xquat")
         self._sites, self._qvel, self._qpos = sims.bind("site_xpos"), sims.bind("qvel"), sims.bind("qpos")
         index = next(iter(world.scene.grippers.values()), None)
-        self._jaw = None if index is None else (int(index.qpos[0]), world.scene.descriptions[self._arm])
+        self._jaw = None if index is None else np.concatenate([index.qpos, index.play_qpos])
+        self._description = world.scene.descriptions[self._arm]
+        self._ids: dict[str, int] = {}  # looking a name up takes as long as a predicate's arithmetic
 
     def pos(self, body: str) -> F64:
-        return self._xpos[:, self._model.body(body).id]
+        return self._xpos[:, self._body(body)]
 
     def quat(self, body: str) -> F64:
-        return self._xquat[:, self._model.body(body).id]
+        return self._xquat[:, self._body(body)]
 
     def speed(self, body: str) -> F64:
-        address = int(self._model.body(body).dofadr[0])
+        address = int(self._model.body_dofadr[self._body(body)])
         return np.linalg.norm(self._qvel[:, address : address + 3], axis=1)
 
     def site(self, site: str) -> F64:
-        return self._sites[:, self._model.site(prefix(self._arm) + site).id]
+        key = f"site {site}"
+        if key not in self._ids:
+            self._ids[key] = self._model.site(prefix(self._arm) + site).id
+        return self._sites[:, self._ids[key]]
 
     def width(self) -> F64:
         if self._jaw is None:
             return np.zeros(len(self._qpos))
-        address, description = self._jaw
-        return np.asarray(description.angle_to_width(self._qpos[:, address]))
+        return np.asarray(self._description.angle_to_width(self._qpos[:, self._jaw].sum(axis=1)))
+
+    def _body(self, name: str) -> int:
+        if name not in self._ids:
+            self._ids[name] = self._model.body(name).id
+        return self._ids[name]
 
 
 class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
     """`num_envs` twins of one task, without cameras; observations and actions as in `TwinEnv`.
 
     `control_hz` must divide the guard's rate (200 Hz for the SO-101). An environment that ended is
-    started anew in the next step, whose action it ignores (`AutoresetMode.NEXT_STEP`).
+    started anew in the next step, whose action it ignores: no time passes in it (`AutoresetMode.NEXT_STEP`).
+    With a NaN in any other action, `step` raises `UsageError` and moves none of them.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
@@ -95,6 +105,7 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         self._index_joints(loaded, 1.0 / rate)
         self._sims = batch.Batch(scene.model, nsim=num_envs, nthread=nthread)
         self._sensed = self._sims.bind("sensordata")
+        self._read = np.zeros(self._sensed.shape)  # sensor data of the observation
         self._view = BatchView(self._world, self._sims)
         n = self._n
         size = self._width.size + n + n
@@ -111,6 +122,7 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         self._ended = np.zeros(num_envs, dtype=bool)
         self._bias = np.zeros((num_envs, n + self._width.size))
         self._control = np.zeros((num_envs, self._ticks * self._substeps, scene.model.nu))
+        self._record = np.zeros((*self._control.shape[:2], scene.model.nsensordata))
         self.draws: list[Any] = [None] * num_envs
 
     def _index_joints(self, rig: Rig, dt_s: float) -> None:
@@ -140,6 +152,7 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
             n_envs=self.num_envs,
         )
         self._goal = np.zeros((self.num_envs, self._low.size))
+        self._seen = np.zeros((self.num_envs, self._n))  # joint angles of the last observation, rad
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -153,28 +166,29 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         else:
             seeds = [seed + k for k in range(self.num_envs)]
         self._start(np.arange(self.num_envs), seeds)
-        self._sims.forward()
         return self._observe(), {"success": np.zeros(self.num_envs, dtype=bool)}
 
     def step(self, actions: F64) -> tuple[dict[str, Any], F64, Any, Any, dict[str, Any]]:
-        if self._ended.any():
-            which = np.flatnonzero(self._ended)
-            self._start(which, [int(s) for s in self.np_random.integers(2**31, size=which.size)])
-        fresh = self._ended.copy()
-        self._ended[:] = False
         actions = np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
+        bad = np.isnan(actions).any(axis=1) & ~self._ended
+        if bad.any():
+            raise UsageError(
+                f"NaN in the actions of environments {np.flatnonzero(bad).tolist()}; nothing moved"
+            )
+        fresh = self._ended.copy()
+        if fresh.any():
+            which = np.flatnonzero(fresh)
+            self._start(which, [int(s) for s in self.np_random.integers(2**31, size=which.size)])
         n = self._n
         goal = self._goal
-        moved = np.where(fresh[:, None], 0.0, self._delta * actions[:, :n])
-        goal[:, :n] = np.clip(goal[:, :n] + moved, self._low[:n], self._high[:n])
+        moved = np.clip(goal[:, :n] + self._delta * actions[:, :n], self._low[:n], self._high[:n])
+        # The goal may not run away from an arm that is blocked or limited.
+        moved = np.clip(moved, self._seen - 0.5, self._seen + 0.5)
+        goal[:, :n] = np.where(fresh[:, None], goal[:, :n], moved)
         asked = self._low[n:] + (actions[:, n:] + 1) / 2 * (self._high[n:] - self._low[n:])
         goal[:, n:] = np.where(fresh[:, None], goal[:, n:], asked)
-        for tick in range(self._ticks):
-            self._write(tick, self._filter.step(goal))
-        self._sims.rollout(self._ticks * self._substeps, self._control, record=())
-        # The goal may not run away from an arm that is blocked or limited.
-        sent = self._filter.p.reshape(goal.shape)
-        goal[:, :n] = np.clip(goal[:, :n], sent[:, :n] - 0.5, sent[:, :n] + 0.5)
+        self._write(np.array([self._filter.step(goal) for _ in range(self._ticks)]))
+        self._advance(np.flatnonzero(~fresh) if fresh.any() else None)
         self._age = np.where(fresh, 0, self._age + 1)
         success = np.asarray(self._world.task.success(self._view)) & ~fresh
         reward = (
@@ -187,13 +201,27 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
     def close_extras(self, **kwargs: Any) -> None:
         self._world.close()
 
-    def _write(self, tick: int, sent: F64) -> None:
-        """Put the commands (N, n) into the control of one guard tick, as counts of the encoders."""
-        q = sent.copy()
+    def _write(self, sent: F64) -> None:
+        """Put the commands of all guard ticks (ticks, N, n) into the controls, as counts of the encoders."""
         for k, jaw in zip(self._width, self._jaws, strict=True):
-            q[:, k] = jaw.width_to_angle(sent[:, k])
-        at = slice(tick * self._substeps, (tick + 1) * self._substeps)
-        self._control[:, at, self._actuators] = (to_counts(q) + self._bias)[:, None]
+            sent[..., k] = jaw.width_to_angle(sent[..., k])
+        counts = (to_counts(sent) + self._bias).swapaxes(0, 1)
+        self._control[:, :, self._actuators] = np.repeat(counts, self._substeps, axis=1)
+
+    def _advance(self, which: Any) -> None:
+        """Run physics for one step in the simulations `which` (None = all).
+
+        What is observed is what the guard's last tick read, before it sent its command, as in `TwinEnv`.
+        """
+        rows = slice(None) if which is None else which
+        before = (self._ticks - 1) * self._substeps
+        if before == 0:
+            self._read[rows] = self._sensed[rows]
+        nstep = self._ticks * self._substeps
+        out = {"sensordata": self._record[rows]}  # made once: 1 % of a step otherwise
+        self._sims.rollout(nstep, self._control[rows], record=("sensordata",), ids=which, out=out)
+        if before:
+            self._read[rows] = out["sensordata"][:, before - 1]
 
     def _start(self, which: Any, seeds: list[int]) -> None:
         """Draw and place episodes `seeds` in the simulations `which`."""
@@ -218,17 +246,21 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         chosen = np.zeros(self.num_envs, dtype=bool)
         chosen[which] = True
         self._filter.reset(first, chosen)
+        self._sims.forward(which)
+        self._read[which] = self._sensed[which]
         self._goal[which] = first[which]
         self._age[which] = 0
+        self._ended[which] = False
 
     def _observe(self) -> dict[str, Any]:
-        sensed = self._sensed
+        sensed = self._read
         q = sensed[:, self._q]
         if self._play.size:
             q = q + sensed[:, self._play]
         q = to_counts(q - self._bias)
         for k, jaw in zip(self._width, self._jaws, strict=True):
             q[:, k] = np.maximum(0.0, jaw.angle_to_width(q[:, k]))
+        self._seen = q[:, : self._n]
         dq = to_counts(sensed[:, self._dq[: self._n]])
         objects = [self._view.pos(body) for body in self._world.task.bodies]
         return {

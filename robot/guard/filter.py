@@ -108,6 +108,7 @@ class LimitFilter:
         self._outside = False
         self._speed = 1.0
         self._straight = False
+        self._still_cap: float | None = None  # `speed` in the generator's limits, if of a resting goal
         self._ruckig = Ruckig(size, dt_s)
         self._input, self._output = _generator(size, self._v_max, self._a_max, self._j_max)
         self._stop_input, _ = _generator(size, self._v_max, self._a_max, self._j_max)
@@ -179,10 +180,8 @@ class LimitFilter:
         if stopping:
             self.stop(step, stopping)
             step.fallback = True
-        if resting and step.travel.max() < REST:
-            # Rounding must not keep the arm from ever being at rest.
-            step.v, step.a = np.zeros(goal.size), np.zeros(goal.size)
-            step.p = np.where(np.abs(step.p - goal) < SLACK, goal, step.p)
+        if resting:
+            self._settle(step, goal)
         return step
 
     def stop(self, step: Step | None = None, joints: list[int] | None = None) -> Step:
@@ -272,20 +271,34 @@ class LimitFilter:
         the way meets the goal where it will be, without a lag; the velocity limits shift by `pace`.
         """
         out, given = self._output, self._input
-        cap = self._v_max * self._speed
-        given.max_velocity = (cap - pace).tolist()
-        given.min_velocity = (-cap - pace).tolist()
+        still = not np.count_nonzero(pace)
+        if not (still and self._still_cap == self._speed):
+            cap = self._v_max * self._speed
+            given.max_velocity = (cap - pace).tolist()
+            given.min_velocity = (-cap - pace).tolist()
+            self._still_cap = self._speed if still else None
         given.current_position = (self.p - goal + pace * self.dt_s).tolist()
         given.current_velocity = (self.v - pace).tolist()
         if _update(self._ruckig, given, out):
+            size = pace.size
             step = Step(
-                np.array(out.new_position) + goal,
-                np.array(out.new_velocity) + pace,
-                np.array(out.new_acceleration),
+                np.fromiter(out.new_position, np.float64, size) + goal,
+                np.fromiter(out.new_velocity, np.float64, size) + pace,
+                np.fromiter(out.new_acceleration, np.float64, size),
                 pace,
             )
             return step, []
         return self._advance_singly(goal, pace)
+
+    def _settle(self, step: Step, goal: F64) -> None:
+        """Rounding must not keep an environment's joints from ever being at rest."""
+        if step.travel.min() >= REST:
+            return
+        still = step.travel.reshape(self.shape).max(axis=1) < REST
+        if still.any():
+            still = np.repeat(still, self.shape[1])
+            step.v, step.a = np.where(still, 0.0, step.v), np.where(still, 0.0, step.a)
+            step.p = np.where(still & (np.abs(step.p - goal) < SLACK), goal, step.p)
 
     def _advance_singly(self, goal: F64, pace: F64) -> tuple[Step, list[int]]:
         """One joint at a time, so that one joint's failure costs no other joint its way."""
