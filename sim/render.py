@@ -42,6 +42,7 @@ class Renderer:
         self._context: Any = None
         self._scene: Any = None
         self._data: mujoco.MjData | None = None
+        self._finalizer: Any = None
         self._size = (0, 0)
         self._option = mujoco.MjvOption()
         self._option.sitegroup[:] = 0  # sites are for us, cameras do not see them
@@ -70,6 +71,9 @@ class Renderer:
             raise _no_gl(error) from None
         finally:
             vis.quality.offsamples = multisampling
+        # Not __del__: this keeps both alive until they are freed, in the right order.
+        self._finalizer = weakref.finalize(self, _free, self._gl, self._context)
+        self._finalizer.atexit = False  # see _ask_to_close
         mujoco.mjr_setBuffer(int(mujoco.mjtFramebuffer.mjFB_OFFSCREEN), self._context)
         self._context.readDepthMap = int(mujoco.mjtDepthMap.mjDEPTH_ZEROFAR)
         self._size = (int(vis.global_.offwidth), int(vis.global_.offheight))
@@ -122,11 +126,8 @@ class Renderer:
         """Free the context; the next picture would make a new one."""
         if self._gl is None:
             return
-        _make_current(self._gl)
-        if self._context is not None:
-            self._context.free()
-        _forget(self._gl)
-        self._gl.free()
+        self._finalizer.detach()
+        _free(self._gl, self._context)
         self._gl = self._context = self._scene = self._data = None
 
     def _draw(
@@ -224,6 +225,14 @@ def _make_current(context: _GLContext) -> None:
 def _forget(context: _GLContext) -> None:
     if _state.current is context:
         _state.current = None
+
+
+def _free(gl: _GLContext, context: Any) -> None:
+    """Free both while `gl` is current: under another one it would be that one's textures that go."""
+    _make_current(gl)
+    context.free()
+    _forget(gl)
+    gl.free()
 
 
 def _ask_to_close(renderer: Renderer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -136,6 +137,16 @@ def test_two_renderers_take_turns(scene: Scene, renderer: Renderer) -> None:
     picture(other, scene, state(scene, y=0.1))
     assert np.array_equal(picture(renderer, scene, state(scene)), first)
     other.close()
+    assert np.array_equal(picture(renderer, scene, state(scene)), first)
+
+
+def test_forgotten_renderer_takes_nothing_from_the_others(scene: Scene, renderer: Renderer) -> None:
+    first = picture(renderer, scene, state(scene))
+    forgotten = Renderer(scene.model)
+    picture(forgotten, scene, state(scene))
+    picture(renderer, scene, state(scene, y=0.1))  # this one's context is current when the other goes
+    del forgotten
+    gc.collect()
     assert np.array_equal(picture(renderer, scene, state(scene)), first)
 
 
