@@ -17,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from mujoco import batch
 
-from ..robot.errors import UsageError
+from ..robot.errors import DeviceError, UsageError
 from ..robot.guard.filter import LimitFilter
 from ..robot.rig import Rig, load_rig
 from ..robot.types import F64
@@ -28,6 +28,8 @@ from .twin import Twin
 from .world import World, open_world
 
 _STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+_WARNING = mujoco.mjtWarning
+_UNSTABLE = [int(w) for w in (_WARNING.mjWARN_BADQPOS, _WARNING.mjWARN_BADQVEL, _WARNING.mjWARN_BADQACC)]
 
 
 class BatchView:
@@ -220,6 +222,12 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         nstep = self._ticks * self._substeps
         out = {"sensordata": self._record[rows]}  # made once: 1 % of a step otherwise
         self._sims.rollout(nstep, self._control[rows], record=("sensordata",), ids=which, out=out)
+        unstable = self._sims.warning[:, _UNSTABLE, 1].any(axis=1)
+        if unstable.any():  # MuJoCo has put them back to the model's defaults: no state of theirs is true
+            raise DeviceError(
+                f"the physics of environments {np.flatnonzero(unstable).tolist()} became unstable; "
+                "lower sim timestep or check the masses and gains of your description; reset() starts anew"
+            )
         if before:
             self._read[rows] = out["sensordata"][:, before - 1]
 
@@ -246,6 +254,7 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         chosen = np.zeros(self.num_envs, dtype=bool)
         chosen[which] = True
         self._filter.reset(first, chosen)
+        self._sims.warning[which] = 0
         self._sims.forward(which)
         self._read[which] = self._sensed[which]
         self._goal[which] = first[which]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 import pytest
-from twinloop.robot.errors import UsageError
+from twinloop.robot.errors import DeviceError, UsageError
 from twinloop.robot.guard import LimitFilter
 from twinloop.robot.rig import load_rig
 from twinloop.sim.env import DELTA_RAD, TwinEnv
@@ -331,6 +331,21 @@ def test_one_environment_alone_can_end_and_start_anew():
     first = OneTwin(load_rig("so101"), "reach", 200.0, env.draws[0])
     assert np.array_equal(obs["state"][0], first.state) and reward[0] == 0.0
     env.close()
+
+
+def test_unstable_physics_are_a_fault_and_no_silent_new_start():
+    env, fresh = TwinVectorEnv(3, "reach"), TwinVectorEnv(3, "reach")
+    env.reset(seed=1)
+    env._sims.bind("qvel")[1, 0] = 1e13
+    with pytest.raises(DeviceError, match=r"\[1\].*unstable"):
+        env.step(np.zeros((3, 6)))
+    for e in (env, fresh):
+        e.reset(seed=2)
+    for _ in range(3):
+        a, b = env.step(np.full((3, 6), 0.4))[0], fresh.step(np.full((3, 6), 0.4))[0]
+        assert np.array_equal(a["state"], b["state"])
+    env.close()
+    fresh.close()
 
 
 def test_a_control_rate_that_does_not_divide_the_guards_is_refused():
