@@ -107,8 +107,10 @@ class Optics:
             size = 3 if sigma < 0.8 else 2 * math.ceil(2 * sigma) + 1
             rendered = cv2.GaussianBlur(rendered, (size, size), sigma)  # type: ignore[assignment]
         if self._maps is not None:
-            cv2.remap(rendered, *self._maps, cv2.INTER_LINEAR, dst=picture, borderMode=cv2.BORDER_REPLICATE)
-            rendered = picture
+            # By way of four channels: OpenCV 5 has vector code for those, two thirds of the time.
+            four = cv2.cvtColor(rendered, cv2.COLOR_RGB2RGBA)
+            four = cv2.remap(four, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            rendered = cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, dst=picture)  # type: ignore[assignment]
         if self._tables is None:
             self._tables = self._make_tables()
         curve, noise, falloff = self._tables
@@ -206,7 +208,7 @@ def _lens_maps(
         np.arange(width, dtype=np.float32) / GRID_PX, np.arange(height, dtype=np.float32) / GRID_PX
     )
     full = cv2.remap(coarse, u, v, cv2.INTER_LINEAR)
-    return cv2.convertMaps(full, None, cv2.CV_16SC2), zoom  # type: ignore[call-overload]
+    return (np.ascontiguousarray(full[..., 0]), np.ascontiguousarray(full[..., 1])), zoom
 
 
 @functools.lru_cache(maxsize=8)
