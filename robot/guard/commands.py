@@ -8,7 +8,7 @@ linearly from where that ends.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,24 @@ class Layout:
     high: F64  # (M,)
 
 
+def private(chunk: ActionChunk) -> ActionChunk:
+    """A copy of `chunk` that nobody else can change, with plain dicts and plain arrays.
+
+    What cannot be copied becomes an empty chunk, which `fault_of` rejects.
+    """
+    try:
+        q = {name: _plain(values) for name, values in chunk.q.items()}
+        width_m = {name: _plain(values) for name, values in chunk.width_m.items()}
+        return replace(chunk, q=q, width_m=width_m)
+    except Exception:  # a mapping or array of somebody else's may raise anything
+        return ActionChunk(0, 0, {}, {}, 0)
+
+
+def _plain(values: F64) -> F64:
+    """Without masks and other extras of subclasses; what is no array stays what it is."""
+    return np.array(values, subok=False) if isinstance(values, np.ndarray) else values
+
+
 def fault_of(chunk: ActionChunk, layout: Layout, now_ns: int) -> str | None:
     """Why `chunk` must be rejected (one of `REJECT_REASONS`), or None when it is sound."""
     try:
@@ -40,6 +58,8 @@ def fault_of(chunk: ActionChunk, layout: Layout, now_ns: int) -> str | None:
             return "names"
         if any(name not in layout.grippers for name in chunk.width_m):
             return "names"
+        if not isinstance(chunk.source, str):
+            return "dtype"
         t0, dt, expires = chunk.t0_ns, chunk.dt_ns, chunk.expires_ns
         if not all(isinstance(t, int | np.integer) and not isinstance(t, bool) for t in (t0, dt, expires)):
             return "times"
@@ -74,7 +94,8 @@ class Plan:
     def __init__(self, t_ns: Sequence[int], rows: F64, expires_ns: int, source: str) -> None:
         self._t = list(t_ns)
         self._rows = rows  # (K, M)
-        spans = np.diff(np.array(self._t, dtype=np.float64)) * 1e-9
+        # Differences first: float64 holds only 104 days of nanoseconds.
+        spans = np.array([b - a for a, b in zip(self._t, self._t[1:], strict=False)]) * 1e-9
         self._slopes = np.diff(rows, axis=0) / spans[:, None]  # (K - 1, M) per s
         self._rest = np.zeros(rows.shape[1])
         self._k = 0

@@ -6,24 +6,22 @@ its state grows stale, and the guard holds because of that.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import RigError
+from ..errors import DeviceError, RigError
 from ..interfaces import Arm, Gripper
 from ..rig import Rig
 from ..types import F64, ArmState, GripperState
-from .commands import Layout
+from .commands import FAR, FUTURE_NS, Layout
 from .limits import LimitCounter
 from .monitor import Freshness
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Devices:
@@ -89,7 +87,8 @@ class Devices:
                 device.open()
         except BaseException:
             for device in opened:
-                self._try("open", device.close)
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    device.close()
             raise
 
     def close(self) -> None:
@@ -104,42 +103,40 @@ class Devices:
         if errors:
             raise errors[0]
 
-    def read(self, now_ns: int) -> str | None:
-        """Read all; what fails or is not finite keeps its old values. Returns a device's own fault."""
+    def read(self, now_ns: int, *, strict: bool = False) -> str | None:
+        """Read all; what fails or cannot be true keeps its old values. Returns a device's own fault.
+
+        `strict` raises what a device raises, and `DeviceError` for a reading that cannot be true: at the start
+        there is no older state to fall back on, and what was read becomes the goal.
+        """
         fault = None
         for name, arm in self._arms.items():
-            state = self._try(name, arm.read)
-            if state is None:
-                continue
             at = self.layout.arms[name]
-            if len(state.q) != at.stop - at.start or not math.isfinite(state.q.sum()):
-                self._limits.note("device")
+            try:
+                state = _sound_arm(name, arm.read(), self.layout.low[at], self.layout.high[at], now_ns)
+            except Exception as error:
+                if strict:
+                    raise
+                self._complain(name, error)
                 continue
             self.measured[at] = state.q
             self.tau[at] = state.tau  # NaN (not reported) compares as not above any limit
             self.arm_states[name] = state
-            self.freshness.note(name, min(state.t_ns, now_ns))
+            self.freshness.note(name, min(int(state.t_ns), now_ns))
             if state.faults:
                 fault = f"{name}: {', '.join(state.faults)}"
         for name, gripper in self._grippers.items():
-            grip = self._try(name, gripper.read)
-            if grip is None:
-                continue
-            if not math.isfinite(grip.width_m + grip.force_n):
-                self._limits.note("device")
+            try:
+                grip = _sound_gripper(name, gripper.read(), now_ns)
+            except Exception as error:
+                if strict:
+                    raise
+                self._complain(name, error)
                 continue
             self.measured[self.layout.grippers[name]] = grip.width_m
             self.gripper_states[name] = grip
-            self.freshness.note(name, min(grip.t_ns, now_ns))
+            self.freshness.note(name, min(int(grip.t_ns), now_ns))
         return fault
-
-    def read_all(self, now_ns: int) -> None:
-        """As `read`, but raises what a device raises: there is no older state to fall back on."""
-        for arm in self._arms.values():
-            arm.read()
-        for gripper in self._grippers.values():
-            gripper.read()
-        self.read(now_ns)
 
     def send(self, sent: F64) -> None:
         """Command `sent` (M,) to all devices."""
@@ -160,16 +157,45 @@ class Devices:
         temperatures = [t for state in self.arm_states.values() for t in state.temperature_c.tolist()]
         return max((t for t in temperatures if t > -math.inf), default=None)  # NaN = not reported
 
-    def _try(self, name: str, call: Callable[[], T]) -> T | None:
-        try:
-            return call()
-        except Exception as error:
-            self._complain(name, error)
-            return None
-
     def _complain(self, name: str, error: Exception) -> None:
         self._limits.note("device")
         text = str(error)
         if self._complained.get(name) != text:  # once, not 200 times a second
             self._complained[name] = text
             log.warning("%s: %s", name, text)
+
+
+def _sound_arm(name: str, state: object, low: F64, high: F64, now_ns: int) -> ArmState:
+    """`state`, if it may be a reading of an arm with these joint limits (n,) rad; else raises `DeviceError`.
+
+    Torque, temperature and voltage may be NaN: not reported.
+    """
+    if not isinstance(state, ArmState):
+        raise DeviceError(f"{name}: its driver handed out a {type(state).__name__}, not an ArmState")
+    for values in (state.q, state.dq, state.tau, state.temperature_c, state.voltage_v):
+        if not isinstance(values, np.ndarray) or values.shape != low.shape or values.dtype.kind != "f":
+            raise DeviceError(f"{name}: its driver handed out {values!r:.60} for its {low.size} joints")
+    if not ((state.q >= low - FAR) & (state.q <= high + FAR)).all():  # NaN fails too
+        raise DeviceError(f"{name}: its joints stand at {state.q} rad, which cannot be")
+    if not isinstance(state.faults, tuple) or not all(isinstance(fault, str) for fault in state.faults):
+        raise DeviceError(f"{name}: its driver handed out {state.faults!r:.60} for its faults")
+    _check_time(name, state.t_ns, now_ns)
+    return state
+
+
+def _sound_gripper(name: str, state: object, now_ns: int) -> GripperState:
+    """The same for a gripper."""
+    if not isinstance(state, GripperState):
+        raise DeviceError(f"{name}: its driver handed out a {type(state).__name__}, not a GripperState")
+    for value in (state.width_m, state.force_n):
+        if not isinstance(value, float | int | np.floating) or not math.isfinite(value):
+            raise DeviceError(f"{name}: its driver handed out {value!r:.60} for a width or a force")
+    if not abs(state.width_m) < FAR:
+        raise DeviceError(f"{name}: its pads stand {state.width_m} m apart, which cannot be")
+    _check_time(name, state.t_ns, now_ns)
+    return state
+
+
+def _check_time(name: str, t_ns: object, now_ns: int) -> None:
+    if not isinstance(t_ns, int | np.integer) or t_ns > now_ns + FUTURE_NS:
+        raise DeviceError(f"{name}: its reading is of {t_ns!r:.40} ns, and it is {now_ns} ns now")

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import GuardFault
+from ..errors import GuardFault, UsageError
 from ..interfaces import Arm, Clock, Gripper
 from ..rig import Box, Rig
 from ..types import F64, ActionChunk, Applied, ArmState, GripperState, frozen
 from .blackbox import BlackBox
 from .collision import CollisionModel
-from .commands import Plan, fault_of, standing
+from .commands import Plan, fault_of, private, standing
 from .devices import Devices
 from .limits import MALFORMED, LimitCounter
 from .mover import Mover
@@ -35,6 +36,13 @@ log = logging.getLogger(__name__)
 
 MODES = ("run", "hold", "park", "fault", "estop")  # in the black box: the index
 LATCHED = ("fault", "estop")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """One press of the e-stop; each is another object."""
+
+    reason: str
 
 
 class Guard:
@@ -56,8 +64,10 @@ class Guard:
     ) -> None:
         g = rig.guard
         self.rig = rig
-        self.mode = "hold"
-        self.reason = "not opened"  # why the mode is what it is
+        self._mode = "hold"
+        self._reason = "not opened"
+        self._stop: _Stop | None = None  # the e-stop: set at any time by anyone, cleared by `rearm` alone
+        self._fault: str | None = None  # the latched fault, while parking too
         self.limits = LimitCounter()
         self.period_ns = round(1e9 / g.rate_hz)
         self._clock = clock
@@ -90,10 +100,20 @@ class Guard:
     def is_open(self) -> bool:
         return self._is_open
 
+    @property
+    def mode(self) -> str:
+        """One of "run", "hold", "park", "fault", "estop"."""
+        return self._mode if self._stop is None else "estop"
+
+    @property
+    def reason(self) -> str:
+        """Why the mode is what it is."""
+        return self._reason if self._stop is None else self._stop.reason
+
     def open(self) -> None:
         """Open the devices (goal := present, then torque on), anchor on the measured pose, hold.
 
-        Raises `DeviceError` when a device does not answer; then none is left open.
+        An e-stop from before stays latched. Raises `DeviceError` when a device does not answer; then none is left open.
         """
         if self._is_open:
             return
@@ -106,6 +126,7 @@ class Guard:
             raise
         self._is_open = True
         self._last_ns = None
+        self._fault = None
         self._set_mode("hold", "opened")
 
     def close(self, *, unparked: bool = False) -> None:
@@ -124,6 +145,7 @@ class Guard:
             self.limits.add(["released_unparked"])
             log.warning("guard: torque off above the rest pose (mode %s: %s)", self.mode, self.reason)
         self._is_open = False
+        self._fault = None
         try:
             self._devices.close()
         finally:
@@ -135,11 +157,18 @@ class Guard:
 
         Raises `GuardFault` while the arm is still stopping, `DeviceError` when a device does not answer.
         """
+        pressed = self._stop
         if self.mode not in LATCHED:
             return
-        if not self._mover.at_rest:
-            raise GuardFault(f"guard: still stopping after '{self.reason}'; re-arm when the arm is at rest")
-        self._anchor()
+        if self._is_open:
+            if not self._mover.at_rest:
+                raise GuardFault(
+                    f"guard: still stopping after '{self.reason}'; re-arm when the arm is at rest"
+                )
+            self._anchor()
+        if self._stop is pressed:  # else it was pressed again meanwhile
+            self._stop = None
+        self._fault = None
         self._set_mode("hold", "re-armed")
 
     # ---------------------------------------------------------------- orders
@@ -151,6 +180,7 @@ class Guard:
         if not self._is_open:
             raise GuardFault(f"guard: {self.reason}; open() the robot before it is given commands")
         now = self._clock.now()
+        chunk = private(chunk)
         reason = fault_of(chunk, self._layout, now)
         if reason in MALFORMED:
             self._bad_in_a_row += 1
@@ -166,7 +196,7 @@ class Guard:
         expiry_ns = round(self.rig.guard.expiry_ms * 1e6)
         held = before.sample(now)[0]
         self._plan = before.followed_by(chunk, self._layout, now, expiry_ns, held)
-        self.mode, self.reason, self._toward = "run", "chunk", None
+        self._mode, self._reason, self._toward = "run", "chunk", None
         return True
 
     def hold(self, reason: str = "hold") -> None:
@@ -175,14 +205,17 @@ class Guard:
             self._set_mode("hold", reason)
 
     def estop(self, reason: str) -> None:
-        """Stop within the limits and stand, whatever comes, until `rearm()`. Torque stays on."""
-        if self.mode != "estop":
-            self._set_mode("estop", reason)
+        """Stop within the limits and stand, whatever comes, until `rearm()`. Torque stays on.
+
+        May be called at any time, open or closed, from any thread and from a signal handler: nothing but
+        `rearm` takes it back. The stop begins with the next tick.
+        """
+        self._stop = _Stop(str(reason) if self._stop is None else self._stop.reason)
 
     def park(self) -> None:
         """Start moving to the rest pose at `park_speed`; tick until `parked`.
 
-        Legal in a fault (it is the way out of one); raises `GuardFault` in an e-stop.
+        Legal in a fault, which stays latched: no chunk runs before `rearm()`. Raises `GuardFault` in an e-stop.
         """
         if self.mode == "estop":
             raise GuardFault(f"guard: e-stop latched ({self.reason}); rearm() before park()")
@@ -196,6 +229,10 @@ class Guard:
 
     def heartbeat(self, t_ns: int) -> None:
         """The remote operator was alive at `t_ns`. The first call arms the dead-man."""
+        if not isinstance(t_ns, int | np.integer):
+            raise UsageError(
+                f"guard: heartbeat at {t_ns!r}; times are whole nanoseconds of the guard's clock"
+            )
         self._watch.heart.beat(min(int(t_ns), self._clock.now()))
 
     def disarm_heartbeat(self) -> None:
@@ -203,8 +240,12 @@ class Guard:
         self._watch.heart.disarm()
 
     def note_frame(self, camera: str, t_ns: int) -> None:
-        """The agent saw a frame of `camera` taken at `t_ns`. The first call starts the watch on it."""
-        self._watch.note_frame(camera, min(int(t_ns), self._clock.now()))
+        """The agent saw a frame of `camera` taken at `t_ns`. The first call starts the watch on it.
+
+        A time that is none (a driver's NaN, say) counts as no frame: the camera grows stale.
+        """
+        whole = int(t_ns) if isinstance(t_ns, int | np.integer) else 0
+        self._watch.note_frame(camera, min(whole, self._clock.now()))
 
     # ---------------------------------------------------------------- reports
 
@@ -256,6 +297,8 @@ class Guard:
         if 2 * since < self.period_ns:
             return  # a second tick in one period would double every velocity
         self._last_ns = now
+        if self._stop is not None and self._mode != "estop":
+            self._set_mode("estop", self._stop.reason)
         fault = self._devices.read(now)
         if fault is not None and self.mode not in (*LATCHED, "park"):
             self.limits.note("device")
@@ -270,10 +313,11 @@ class Guard:
     def _follow(self, now: int) -> None:
         """Move on by one step, as the mode says."""
         mover, watch = self._mover, self._watch
-        if self.mode == "run" and self._plan is not None:
-            if now < self._plan.expires_ns:
-                target, velocity = self._plan.sample(now)
-                self._source, self._asked = self._plan.source, target
+        plan = self._plan
+        if self.mode == "run" and plan is not None:
+            if now < plan.expires_ns:
+                target, velocity = plan.sample(now)
+                self._source, self._asked = plan.source, target
                 mover.move(target, velocity, watch.speed)
                 return
             self.limits.note("expired")
@@ -326,16 +370,20 @@ class Guard:
         return self._watch.unfit(now, self._toward is not None)
 
     def _set_mode(self, mode: str, reason: str) -> None:
+        if mode == "hold" and self._fault is not None:  # parking broke off: the fault is still there
+            mode, reason = "fault", self._fault
         if mode in LATCHED:
             log.warning("guard: %s: %s", mode, reason)
-        self.mode, self.reason = mode, reason
+        if mode == "fault":
+            self._fault = reason
+        self._mode, self._reason = mode, reason
         self._plan, self._toward = None, None
         self._parked = False
 
     def _anchor(self) -> None:
         """Fresh readings become the commanded state; raises what a device raises."""
         now = self._clock.now()
-        self._devices.read_all(now)
+        self._devices.read(now, strict=True)
         self._watch.reset()
         self._bad_in_a_row = 0
         self._mover.anchor(self._devices.measured)
