@@ -22,7 +22,10 @@ from cattrs.gen import make_dict_structure_fn
 from .errors import RigError, nearest
 from .models import load_model
 from .rig_checks import check_names, check_values, structure_mistakes
+from .rig_yaml import StrictLoader
 from .types import JointSpec, frozen
+
+SIZE_MAX = 200_000  # bytes of a rig file
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,10 @@ def load_rig(name_or_path: str | Path) -> Rig:
     path = Path(text)
     if path.suffix in (".yaml", ".yml"):
         try:
+            if not path.is_file() and path.exists():
+                raise RigError(f"{path}: not a file; a rig is a YAML file")
+            if path.exists() and path.stat().st_size > SIZE_MAX:
+                raise RigError(f"{path}: larger than {SIZE_MAX // 1000} kB; a rig is a short YAML file")
             source = path.read_text()
         except OSError as error:
             raise RigError(f"{path}: cannot read the rig file ({error.strerror})") from None
@@ -211,11 +218,15 @@ def load_rig(name_or_path: str | Path) -> Rig:
     else:
         raise RigError(f"unknown rig '{text}'{nearest(text, rig_names())}; or give the path of a .yaml file")
     try:
-        raw = yaml.safe_load(source)
+        raw = yaml.load(source, StrictLoader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         at = f" line {where.line + 1}" if where else ""
         raise RigError(f"{path}:{at} not valid YAML: {getattr(error, 'problem', error)}") from None
+    except RecursionError:
+        raise RigError(f"{path}: nested too deep for a rig") from None
+    except ValueError as error:  # a date that is none, say
+        raise RigError(f"{path}: not valid YAML: {error}; put texts in quotes") from None
     return parse_rig(raw, str(path))
 
 
@@ -242,17 +253,17 @@ def _converter() -> cattrs.Converter:
 
     def number(value: Any, _: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{value!r} is not a number")
+            raise ValueError(f"{value!r:.60} is not a number")
         return float(value)
 
     def integer(value: Any, _: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{value!r} is not a whole number")
+            raise ValueError(f"{value!r:.60} is not a whole number")
         return value
 
     def text(value: Any, _: Any) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a text; put it in quotes")
+            raise ValueError(f"{value!r:.60} is not a text; put it in quotes")
         return value
 
     def number_or_list(value: Any, _: Any) -> float | tuple[float, ...]:
@@ -279,7 +290,7 @@ def _needs_mapping(cls: type, plain: Any) -> Any:
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
             names = ", ".join(f.name for f in fields(cls))
-            raise ValueError(f"{value!r} is not a mapping with the fields {names}")
+            raise ValueError(f"{value!r:.60} is not a mapping with the fields {names}")
         return plain(value, cls)
 
     return structure

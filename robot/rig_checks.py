@@ -21,6 +21,8 @@ _ARM_MAX = {
     "jerk_rad_s3": 200_000.0,
     "torque_n_m": 500.0,
 }
+_GRIPPER_MAX = {"speed_m_s": 5.0, "acceleration_m_s2": 200.0, "jerk_m_s3": 20_000.0, "force_n": 1000.0}
+FAR_M = 10.0  # nothing of a rig stands farther from the origin of its cell
 _GUARD_RANGE = {
     "rate_hz": (50.0, 1000.0),
     "expiry_ms": (1.0, 2000.0),
@@ -109,11 +111,18 @@ def check_values(rig: Rig) -> list[str]:
             value = arm.limits.position_margin_rad
             wrong.append(f"arms.{name}.limits.position_margin_rad: {value} must be within 0..0.5 rad")
         wrong += _check_pose(f"arms.{name}.base", arm.base)
+    carried: dict[str, str] = {}
     for name, gripper in rig.grippers.items():
-        for f in fields(gripper):
-            value = getattr(gripper, f.name)
-            if isinstance(value, float) and not 0 < value < float("inf"):
-                wrong.append(f"grippers.{name}.{f.name}: {value} must be finite and above 0")
+        for field_name, highest in _GRIPPER_MAX.items():
+            value = getattr(gripper, field_name)
+            if not 0 < value <= highest:
+                wrong.append(
+                    f"grippers.{name}.{field_name}: {value} must be above 0 and at most {highest:g}; "
+                    "limits cannot be switched off"
+                )
+        if gripper.arm in carried:
+            wrong.append(f"grippers.{name}.arm: '{gripper.arm}' carries '{carried[gripper.arm]}' already")
+        carried[gripper.arm] = name
     for name, camera in rig.cameras.items():
         for size in ("width", "height"):
             value = getattr(camera, size)
@@ -143,15 +152,22 @@ def check_values(rig: Rig) -> list[str]:
         wrong.append(f"table.height_m: {rig.table.height_m} must be within -2..2 m")
     if not 1 <= rig.control_hz <= guard.rate_hz:
         wrong.append(f"control_hz: {rig.control_hz} must be within 1..guard.rate_hz ({guard.rate_hz})")
-    if any(not -10 <= lo < hi <= 10 for lo, hi in zip(rig.workspace.min_m, rig.workspace.max_m, strict=True)):
+    if any(
+        not -FAR_M <= lo < hi <= FAR_M
+        for lo, hi in zip(rig.workspace.min_m, rig.workspace.max_m, strict=True)
+    ):
         wrong.append(
-            f"workspace: min_m {rig.workspace.min_m} must be below max_m {rig.workspace.max_m}, both within -10..10 m"
+            f"workspace: min_m {rig.workspace.min_m} must be below max_m {rig.workspace.max_m}, "
+            f"both within {-FAR_M:g}..{FAR_M:g} m"
         )
     return wrong
 
 
 def _check_pose(where: str, pose: Pose) -> list[str]:
     norm = sum(v * v for v in pose.wxyz) ** 0.5
+    wrong = []
     if not abs(norm - 1) < 1e-3:
-        return [f"{where}.wxyz: {pose.wxyz} is not a unit quaternion (norm {norm:.4f})"]
-    return []
+        wrong.append(f"{where}.wxyz: {pose.wxyz} is not a unit quaternion (norm {norm:.4f})")
+    if not all(abs(v) <= FAR_M for v in pose.xyz_m):  # NaN fails too
+        wrong.append(f"{where}.xyz_m: {pose.xyz_m} must be within {-FAR_M:g}..{FAR_M:g} m")
+    return wrong

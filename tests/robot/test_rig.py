@@ -1,5 +1,6 @@
 """The rig file: every mistake at once, limits that cannot be switched off, and what a rig knows of itself."""
 
+import os
 from dataclasses import fields, replace
 
 import numpy as np
@@ -62,6 +63,70 @@ def test_tables_and_workspaces_that_hold_nothing_back():
     assert "clearance_m" in mistakes(table={"clearance_m": float("-inf")})[0]
     assert "workspace" in mistakes(workspace={"min_m": [-1, -1, -1], "max_m": [1, 1, float("inf")]})[0]
     assert "workspace" in mistakes(workspace={"min_m": [1, 1, 1], "max_m": [0, 2, 2]})[0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e18])
+def test_nothing_stands_nowhere(value):
+    """Where a base is not a place, no distance is one either, and no plane holds anything back."""
+    base = {"xyz_m": [value, 0, 0]}
+    assert "arms.arm.base.xyz_m" in mistakes(arms={"arm": {"model": "so101", "base": base}})[0]
+    assert "cameras.front.pose.xyz_m" in mistakes(cameras={"front": {"pose": base}})[0]
+
+
+def test_limits_of_grippers_cannot_be_switched_off():
+    for field in ("speed_m_s", "acceleration_m_s2", "jerk_m_s3", "force_n"):
+        assert field in mistakes(grippers={"gripper": {"arm": "arm", field: 1e300}})[0]
+
+
+def test_one_gripper_an_arm():
+    assert "carries 'a' already" in mistakes(grippers={"a": {"arm": "arm"}, "b": {"arm": "arm"}})[0]
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: x\narms: {arm: {model: so101}}\narms: {arm: {model: so101}}\n", "'arms' stands twice"),
+        ("name: x\n1: x\n", "key '1' is not a text"),
+        ("true: x\n", "is not a text"),
+        ("[" * 20_000, "nested too deep"),
+        ("name: 2020-99-99\n", "put texts in quotes"),
+        (BOMB + "name: *j\n", "values once its aliases"),
+        ("arms: &a {arm: *a}\n", "an alias that holds itself"),
+        ("name: !!python/object:os.system x\n", "not valid YAML"),
+        ("x" * 300_000, "larger than"),
+    ],
+    ids=["twice", "number", "true", "deep", "date", "bomb", "loop", "object", "large"],
+)
+def test_yaml_that_is_no_rig(tmp_path, text, told):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RigError, match=told) as caught:
+        load_rig(path)
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_rig_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "mine.yaml")
+    with pytest.raises(RigError, match="not a file"):
+        load_rig(tmp_path / "mine.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(RigError, match="not a file"):
+        load_rig(tmp_path / "folder.yaml")
+
+
+def test_aliases_and_merges_are_welcome(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\narms:\n  left: &arm {model: so101, limits: {velocity_rad_s: 2.0}}\n"
+        "  right: {<<: *arm, base: {xyz_m: [0, -0.4, 0]}}\n"
+    )
+    rig = load_rig(path)
+    assert rig.arms["right"].limits == rig.arms["left"].limits
 
 
 def test_mistakes_of_every_kind_at_once():
