@@ -114,7 +114,7 @@ class GuardConfig:
     tracking_error_rad: float = 0.6  # commanded minus measured, sustained
     tracking_error_ms: float = 500.0
     self_collision_m: float = 0.005  # smallest distance between capsules of links that are not neighbours
-    between_arms_m: float = 0.04  # the same for two arms, each of which overshoots its command
+    between_arms_m: float = 0.08  # the same for two arms, each of which lags behind its command
     lookahead: int = 4  # poses checked on the way to the next stop
     temperature_derate_c: float = 60.0
     temperature_stop_c: float = 65.0

@@ -35,31 +35,36 @@ def touching(twin: Twin) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_arms_that_are_sent_into_each_other_stay_apart():
-    """Both reach for the same places between them, as fast as they may; without the guard they collide."""
-    rng = np.random.default_rng(5)
-    twin = Twin(build_scene(load_rig("so101_bimanual")))
-    for arm in ("left", "right"):
-        twin.set_arm(arm, np.array(twin.scene.descriptions[arm].home_q_rad), 0.03)
-    robot = TwinRobot(twin)
-    robot.open()
+    """Random goals between them, as fast as they may, sometimes for one arm only while the other one stands."""
+    rng = np.random.default_rng(7)
+    scene = build_scene(load_rig("so101_bimanual"))
     acted = 0
-    for _ in range(40):
-        goals = {"left": rng.uniform(0.6, 1.8), "right": -rng.uniform(0.6, 1.8)}  # inwards
-        lift, elbow = rng.uniform(-0.2, 0.9, 2), rng.uniform(-0.9, 0.3, 2)
-        for _ in range(12):
-            obs = robot.observe()
-            q = {
-                arm: np.array([[goals[arm], lift[k], elbow[k], 0.3, 0.0]])
-                for k, arm in enumerate(("left", "right"))
-            }
-            applied = robot.apply(ActionChunk(obs.t_ns, 33_333_333, q, {}, obs.t_ns + 100_000_000))
-            acted += applied.limits.get("self_collision", 0)
-            for _ in range(4):
-                robot.clock.sleep_until(robot.clock.now() + 8_333_333)
-                assert not touching(twin)
-    assert acted > 100, "nothing was in the way: the test shows nothing"
-    robot.close()
+    for _ in range(5):
+        twin = Twin(scene)
+        for arm in ("left", "right"):
+            twin.set_arm(arm, np.array(scene.descriptions[arm].home_q_rad), 0.03)
+        robot = TwinRobot(twin)
+        robot.open()
+        goals = {arm: np.zeros(5) for arm in ("left", "right")}
+        for _ in range(40):
+            for arm, inwards in (("left", 1.0), ("right", -1.0)):
+                if rng.random() < 0.7:
+                    pan = inwards * rng.uniform(-0.2, 1.9)
+                    low, high = [-1.0, -1.2, -1.6, -2.7], [1.2, 1.2, 1.6, 2.7]
+                    goals[arm] = np.append(pan, rng.uniform(low, high))
+            some = rng.choice(["left right", "left", "right"], p=[0.6, 0.2, 0.2]).split()
+            for _ in range(int(rng.integers(2, 14))):
+                obs = robot.observe()
+                q = {arm: goals[arm][None] for arm in some}
+                applied = robot.apply(ActionChunk(obs.t_ns, 33_333_333, q, {}, obs.t_ns + 100_000_000))
+                acted += applied.limits.get("self_collision", 0)
+                for _ in range(4):
+                    robot.clock.sleep_until(robot.clock.now() + 8_333_333)
+                    assert not touching(twin)
+        robot.release()
+    assert acted > 500, "nothing was in the way: the test shows nothing"
 
 
 def test_without_the_guard_the_same_goals_collide():
