@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..robot.errors import UsageError, nearest
+from .arguments import output_file
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 LONG = ("policies",)  # over an hour: run when named, or shortened
@@ -32,21 +34,29 @@ def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -
     for name in names:
         if name not in known:
             raise UsageError(f"unknown benchmark '{name}'{nearest(name, known)}")
+    if json_to is not None:
+        output_file("--json", json_to)
     figures: list[dict[str, Any]] = []
     failed: list[str] = []
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     for name in names or [name for name in known if quick or name not in LONG]:
         print(f"running {name} ...", flush=True)
         command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if quick else [])]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        ) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                try:
-                    figure = json.loads(line)
-                except json.JSONDecodeError:
-                    continue
-                if isinstance(figure, dict):
-                    figures.append({"benchmark": name, **figure})
+            try:
+                for line in process.stdout:
+                    try:
+                        figure = json.loads(line)
+                    except json.JSONDecodeError:
+                        continue
+                    if isinstance(figure, dict):
+                        figures.append({"benchmark": name, **figure})
+            except BaseException:
+                os.killpg(process.pid, signal.SIGTERM)  # what it started, too
+                raise
         if process.returncode:
             failed.append(name)
     table = Table("benchmark", "figure", "value", "unit", "target", "")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ast
 import errno
+import gc
 import importlib
 import inspect
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..robot.errors import TwinloopError, nearest
+from ..robot.errors import TwinloopError, UsageError, nearest
+from .stopping import asked, exit_code, stopping
 
 COMMANDS = Path(__file__).parent / "commands"
 ORDER = ("demo", "record", "train", "eval", "deploy", "replay", "dataset", "rigs", "doctor", "bench")
@@ -37,39 +40,45 @@ def command_names() -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 2 for a mistake of the user, 130 after Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    with stopping():
+        try:
+            return _checked(args)
+        except KeyboardInterrupt as stop:
+            said = f"; {stop}" if str(stop) else ""
+            print(f"\ntwinloop: stopped{said}; what was saved is kept (see --resume)", file=sys.stderr)
+            code = exit_code()
+    gc.collect()  # the cut-off work's cycles: at Python's own end, extension modules report them as leaks
+    return code
+
+
+def _checked(args: list[str]) -> int:
+    """Run `args`; what the user can mend becomes one line."""
     trace = "--traceback" in args or os.environ.get("TWINLOOP_TRACEBACK") == "1"
     args = [a for a in args if a != "--traceback"]
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(overview())
-        return 0
-    if args[0] in ("-V", "--version"):
-        print(f"twinloop {__version__}")
-        return 0
-    if args[0] == "--print-completion":
-        from .completion import script
-
-        shell = args[1] if len(args) > 1 else ""
-        if shell not in ("bash", "zsh"):
-            return _fail(f"--print-completion '{shell}': valid: bash, zsh")
-        print(script(shell))
-        return 0
-    if args[0] not in command_names():
-        return _fail(f"unknown command '{args[0]}'{nearest(args[0], command_names())}")
     try:
-        return _run(args[0], args[1:])
-    except SystemExit as stop:
-        return int(stop.code or 0) if isinstance(stop.code, int | type(None)) else 2
-    except KeyboardInterrupt:
-        print("\ntwinloop: stopped; what was saved is kept (see --resume)", file=sys.stderr)
-        return 130
+        try:
+            status = _chosen(args)
+        except Exception as error:
+            if not asked():
+                raise
+            # Libraries turn a KeyboardInterrupt in their midst into errors of their own.
+            raise KeyboardInterrupt(str(error) if isinstance(error, TwinloopError) else "") from None
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk shows here, not when Python ends
+        return status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except TwinloopError as error:
         if trace:
             raise
         return _fail(str(error))
     except OSError as error:
+        if error.filename is None:
+            _drop_output()
         if trace or error.errno not in NEWS_OF_DISK:
             raise
         return _fail(f"{error.filename or 'output'}: {NEWS_OF_DISK[error.errno]}")
@@ -80,6 +89,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         if trace or known is None:
             raise
         return _fail(f"{known[0]}; {known[1]} (`twinloop doctor` shows more)")
+
+
+def _chosen(args: list[str]) -> int:
+    """Run what the first of `args` names."""
+    for arg in args:
+        if not _is_text(arg):
+            raise UsageError(
+                f"argument '{arg}' is not UTF-8 text here (encoding {sys.getfilesystemencoding()}); "
+                f"rename the file, or set a UTF-8 locale, as LC_ALL=C.UTF-8"
+            )
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(overview())
+    elif args[0] in ("-V", "--version"):
+        print(f"twinloop {__version__}")
+    elif args[0] == "--print-completion":
+        from .completion import script
+
+        shell = args[1] if len(args) > 1 else ""
+        if shell not in ("bash", "zsh"):
+            raise UsageError(f"--print-completion '{shell}': valid: bash, zsh")
+        print(script(shell))
+    elif args[0] not in command_names():
+        raise UsageError(f"unknown command '{args[0]}'{nearest(args[0], command_names())}")
+    else:
+        try:
+            return _run(args[0], args[1:])
+        except SystemExit as stop:  # argument parsing
+            return int(stop.code or 0) if isinstance(stop.code, int | type(None)) else 2
+    return 0
+
+
+def _is_text(arg: str) -> bool:
+    try:
+        arg.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _drop_output() -> None:
+    """Nobody takes the output any more: Python's own flush at the end must not fail over it again."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(name: str, args: list[str]) -> int:

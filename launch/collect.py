@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..robot.rig import Rig
 from ..sim.scene import build_scene
 from ..sim.tasks import Task, load_task
 from .session import EpisodeResult, Step
+from .stopping import deferred
 from .workers import AgentPlan, WorldPlan, run_episodes
 
 OBJECTS = "sim.objects"  # m, true positions of the task's bodies in W
@@ -84,21 +86,23 @@ def collect(
             workers=workers,
             keep_trace=True,
         )
-        for result in runs:
-            tried += 1
-            limits.update(result.limits)
-            writer.update_extra(seeds_used=result.seed - first_seed + 1)
-            if result.success:
-                record(recorder, task.text, result, shown, wall=wall_time())
-                saved += 1
-            on_episode(result, result.success)
-            if saved == episodes:
-                break
-            if tried >= HOPELESS and not saved:
-                raise UsageError(
-                    f"task '{plan.task}': none of the first {tried} episodes of the expert succeeded; nothing to record"
-                )
-        runs.close()
+        with closing(runs):
+            for result in runs:
+                tried += 1
+                limits.update(result.limits)
+                with deferred():
+                    writer.update_extra(seeds_used=result.seed - first_seed + 1)
+                    if result.success:
+                        record(recorder, task.text, result, shown, wall=wall_time())
+                        saved += 1
+                on_episode(result, result.success)
+                if saved == episodes:
+                    break
+                if tried >= HOPELESS and not saved:
+                    raise UsageError(
+                        f"task '{plan.task}': none of the first {tried} episodes of the expert succeeded; "
+                        f"nothing to record"
+                    )
         return Collected(saved, writer.num_frames, tried, dict(limits))
 
 

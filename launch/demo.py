@@ -27,6 +27,7 @@ from .workers import WorldPlan
 STATE_STEPS = 3000
 CAMERA_STEPS = 3000
 KEYPOINT: dict[str, Any] = {"channels": (16, 32, 32, 32), "aux_noise": 0.05}
+SEEDS = (0, 99)  # episodes of seed s count from 10,000 s; from 1,000,000 on they would be the unseen ones
 PICTURE = (96, 72)  # px, width and height: 4:3 as the cameras are
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from ..data.writer import DatasetWriter
@@ -10,6 +11,7 @@ from ..robot.clock import wall_time
 from ..sim.tasks import load_task
 from .collect import dataset_spec, make_recorder, record, resized
 from .session import EpisodeResult, Step
+from .stopping import deferred
 from .workers import AgentPlan, WorldPlan, run_episodes
 
 
@@ -29,7 +31,8 @@ def deploy(
     spec = dataset_spec(rig, task, cameras)
     writer = DatasetWriter(record_to, spec, resume=record_to.exists(), wait=True)
     recorder = make_recorder(writer, rig, cameras, shown)
-    with writer:
+    with writer, closing(runs):
         for result in runs:
-            record(recorder, task.text, result, shown, wall_time())
+            with deferred():
+                record(recorder, task.text, result, shown, wall_time())
             yield result

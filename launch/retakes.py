@@ -7,8 +7,6 @@ twin shows any step again under a new draw of the camera and scene groups.
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +20,8 @@ from ..sim.optics import CameraEffects, Optics
 from ..sim.twin import Twin
 from ..sim.world import World
 from .collect import QPOS
-from .workers import WorldPlan
+from .pool import worker_pool
+from .workers import WorldPlan, worker_count
 
 BLOCK = 100  # retakes a job
 FREE = ("task.cube_colour",)  # of the task's own parameters, what may look different too
@@ -62,22 +61,21 @@ def retake(
         _Job(part, qpos[seen[part]], tuple(kept[episode[r]] for r in part), seed * 1_000_003 + k)
         for k, part in enumerate(np.array_split(rows, max(1, count // BLOCK)))
     ]
-    processes = workers or len(os.sched_getaffinity(0))
+    processes = worker_count(workers)
     done: list[dict[str, U8]] = []
     if processes == 1:
         world = plan.open()
-        for job in jobs:
-            done.append(_take(world, job))
-            on_block(len(job.rows))
-        world.close()
+        try:
+            for job in jobs:
+                done.append(_take(world, job))
+                on_block(len(job.rows))
+        finally:
+            world.close()
     else:
-        before = os.environ.get("LP_NUM_THREADS")
-        os.environ["LP_NUM_THREADS"] = "1"
-        with mp.get_context("spawn").Pool(processes, _begin, (plan,)) as pool:
-            for job, pictures in zip(jobs, pool.imap(_run, jobs), strict=True):
+        with worker_pool(processes, _begin, plan) as pool:
+            for job, pictures in zip(jobs, pool.map(_run, jobs), strict=True):
                 done.append(pictures)
                 on_block(len(job.rows))
-        os.environ.pop("LP_NUM_THREADS") if before is None else os.environ.update(LP_NUM_THREADS=before)
     return Retakes(rows, {name: np.concatenate([d[name] for d in done]) for name in done[0]})
 
 

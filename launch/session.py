@@ -16,6 +16,7 @@ from ..sim.noise import NoisyAgent
 from ..sim.tasks import TwinView
 from ..sim.twin import Twin
 from ..sim.world import World
+from .stopping import asked, deferred
 
 SETTLE_STEPS = 6  # steps that still run after success, so that a policy learns to stay
 
@@ -62,13 +63,13 @@ def run_episode(
     settle_steps: int = SETTLE_STEPS,
     park: bool = False,
     keep_trace: bool = False,
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Callable[[], bool] = asked,
 ) -> EpisodeResult:
     """Run episode `seed` of `world`'s task; every command passes the guard.
 
     `make_agent(twin)` gives the agent. The episode ends `settle_steps` after the first success, or at the
     task's horizon. With `park`, the arm then drives to its rest pose before torque goes off, as on hardware.
-    When `cancelled()` turns true, the arm parks and `Cancelled` is raised.
+    When `cancelled()` turns true, the arm parks and `Cancelled` is raised; so it does on Ctrl-C, which goes on.
     """
     robot, draw = world.start(seed)
     twin = robot.twin
@@ -109,13 +110,16 @@ def run_episode(
         report = loop.run(round(world.task.horizon_s * 1e9), seed, stop=watch)
         success = bool(world.task.success(view))
         sim_s = twin.clock.now() * 1e-9
-    except BaseException:
-        robot.close()
+        with deferred():
+            if park or stopped[0]:
+                robot.close()
+            else:
+                robot.release()
+    except BaseException as error:
+        robot.close()  # it is closed already when the signal waited for that
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("the arm parked" if robot.ended_parked else "") from None
         raise
-    if park or stopped[0]:
-        robot.close()
-    else:
-        robot.release()
     if stopped[0]:
         raise Cancelled
     return EpisodeResult(

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing.pool import AsyncResult
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from ..robot.errors import TwinloopError
+from ..robot.errors import TwinloopError, UsageError
 from ..robot.interfaces import Agent
 from ..robot.rig import Rig
 from ..sim.noise import NoisyAgent
 from ..sim.twin import Twin
 from ..sim.world import World, open_world
+from .pool import worker_pool
 from .session import Cancelled, EpisodeResult, run_episode
 
 AHEAD = 2  # episodes handed out per worker before the first is taken
@@ -75,12 +75,11 @@ _mistake: TwinloopError | None = None
 
 def _begin(plan: WorldPlan, agent: AgentPlan, cancel: Event) -> None:
     global _world, _agents, _cancel, _mistake  # noqa: PLW0603 - one world a worker process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and asks through `cancel`
     _cancel = cancel
     try:
         _world = plan.open()
         _agents = agent.build(_world)
-    except TwinloopError as error:  # a pool would start a failing worker again and again
+    except TwinloopError as error:  # the pool itself would only tell that it is broken
         _mistake = error
 
 
@@ -108,7 +107,7 @@ def run_episodes(
 
     On Ctrl-C the running episodes stop and their arms park before `KeyboardInterrupt` goes on.
     """
-    count = workers or len(os.sched_getaffinity(0))
+    count = worker_count(workers)
     if count == 1:
         world = plan.open()
         try:
@@ -118,33 +117,33 @@ def run_episodes(
         finally:
             world.close()
         return
-    context = mp.get_context("spawn")
-    cancel = context.Event()
-    # llvmpipe and torch would each start a thread a core in every worker, and fight over the cores.
-    threads = {name: os.environ.get(name) for name in ("LP_NUM_THREADS", "OMP_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(threads, "1"))
-    pool = context.Pool(count, _begin, (plan, agent, cancel))
-    for name, value in threads.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    running: deque[AsyncResult[EpisodeResult | None]] = deque()
+    cancel = mp.get_context("spawn").Event()
+    running: deque[Future[EpisodeResult | None]] = deque()
     left = iter(seeds)
-    try:
-        while True:
-            while len(running) < AHEAD * count and (seed := next(left, None)) is not None:
-                running.append(pool.apply_async(_episode, ((seed, keep_trace, park),)))
-            if not running:
-                break
-            result = running.popleft().get()
-            if result is None:
-                raise KeyboardInterrupt
-            yield result
-    finally:
-        cancel.set()  # a no-op unless somebody stopped early: then running arms park
-        pool.close()
-        pool.join()
+    with worker_pool(count, _begin, plan, agent, cancel) as pool:
+        try:
+            while True:
+                while len(running) < AHEAD * count and (seed := next(left, None)) is not None:
+                    running.append(pool.submit(_episode, (seed, keep_trace, park)))
+                if not running:
+                    break
+                result = running.popleft().result()
+                if result is None:
+                    raise KeyboardInterrupt
+                yield result
+        finally:
+            cancel.set()  # a no-op unless somebody stopped early: then running arms park
+
+
+def worker_count(asked: int | None) -> int:
+    """How many processes run: `asked`, or one a core; `UsageError` for what this machine cannot carry."""
+    cores = len(os.sched_getaffinity(0))
+    most = 4 * max(cores, 2)
+    if asked is not None and not 1 <= asked <= most:
+        raise UsageError(
+            f"--workers {asked}: must be within 1..{most} on {cores} cores; leave it out for one a core"
+        )
+    return asked or cores
 
 
 def policy_needs(policy: Path | None) -> tuple[tuple[str, ...], tuple[int, int] | None]:

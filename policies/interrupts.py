@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+AGAIN = b"\ntwinloop: still parking and saving; `kill -KILL %d` would end it at once\n"
+
+seen: list[int] = []  # signals caught by the latest `interrupts()`
+
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C or SIGTERM only makes the yielded function true; the second one raises.
+    """Inside, Ctrl-C and SIGTERM only make the yielded function true: nobody can break off the saving.
 
     Outside the main thread, to which Python delivers signals, it is always false.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    caught: list[int] = []
+    seen.clear()
 
     def handle(number: int, _: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
+        seen.append(number)
+        if len(seen) == 2:
+            os.write(2, AGAIN % os.getpid())  # print could find stderr's own lock held
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(caught)
+        yield lambda: bool(seen)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

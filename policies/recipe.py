@@ -20,6 +20,16 @@ from .methods import METHODS, find_method, method_names
 from .policy import PolicyConfig
 from .samples import Samples
 
+COUNTS = {
+    "steps": (1, 10_000_000),
+    "batch": (1, 65_536),
+    "chunk": (1, 1000),
+    "validate_every": (1, 10_000_000),
+    "save_every": (1, 10_000_000),
+    "report_every": (1, 10_000_000),
+    "seed": (0, 2**31 - 1),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -57,12 +67,11 @@ class TrainConfig:
         """Raise `UsageError` for values that make no sense."""
         if find_method(self.method) is None:
             raise UsageError(f"unknown method '{self.method}'{nearest(self.method, method_names())}")
-        counts = ("steps", "batch", "chunk", "validate_every", "save_every", "report_every")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}: {getattr(self, name)} must be 1 or more")
-        if not self.lr > 0:
-            raise UsageError(f"lr: {self.lr} must be above 0")
+        for name, (low, high) in COUNTS.items():
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"{name}: {getattr(self, name)} must be within {low}..{high}")
+        if not 0 < self.lr < float("inf"):
+            raise UsageError(f"lr: {self.lr} must be above 0 and finite")
         for name in ("ema", "validation"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name}: {getattr(self, name)} must be from 0 to below 1")

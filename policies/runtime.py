@@ -17,6 +17,7 @@ from ..robot.rig import Rig, load_rig
 from ..robot.types import F64, U8, ActionChunk, Observation
 from .checkpoint import check_rig, load_policy
 from .chunks import Blend, Ensemble
+from .device import cpu_threads
 from .policy import Policy
 
 WARM_UP = 3  # predictions thrown away at the first reset: allocation, kernel choice, compilation
@@ -31,7 +32,8 @@ class RuntimeConfig:
     replan: int = 1  # steps from one prediction to the next
     rows: int = 10  # rows handed to the guard at most: so long the arm goes on when this process dies
     hold_s: float = 0.1  # how long the last row stays valid
-    threads: int | None = None  # torch threads; None = as they are
+    threads: int | None = 1  # on the CPU; more suit a big network on free cores: where they are busy,
+    # torch's threads wait for one another, ten times as long as one alone computes. None = as torch has it
 
 
 @dataclass(slots=True)
@@ -91,8 +93,6 @@ class PolicyAgent:
             self._columns[arm] = slice(first, first + self.rig.joint_spec(arm).n)
             first = self._columns[arm].stop
         self.source = f"policy:{self.policy.digest or 'unsaved'}"
-        if self.config.threads is not None:
-            torch.set_num_threads(self.config.threads)
         self.policy.eval()
         state = self.policy.normaliser.state_mean.cpu()[None]
         pictures = {
@@ -136,7 +136,7 @@ class PolicyAgent:
 
     def _predict(self, state: Tensor, pictures: Mapping[str, Tensor]) -> F64:
         device = self.policy.device
-        with torch.inference_mode():
+        with torch.inference_mode(), cpu_threads(self.config.threads):
             images = {name: picture.to(device) for name, picture in pictures.items()}
             return self.policy.predict(state.to(device), images)[0].cpu().numpy().astype(np.float64)
 

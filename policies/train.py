@@ -20,7 +20,7 @@ from ..robot.clock import Stopwatch, wall_time
 from ..robot.errors import CheckpointError, UsageError
 from .batches import Batches, split
 from .checkpoint import STATE, WEIGHTS, load_state, save_policy, save_state
-from .device import autocast, pick_device, uses_bf16
+from .device import autocast, cpu_threads, pick_device, uses_bf16
 from .ema import Average
 from .interrupts import interrupts
 from .methods import build
@@ -83,14 +83,8 @@ def train(
     out = Path(out)
     if not resume and ((out / STATE).exists() or (out / WEIGHTS).exists()):
         raise UsageError(f"{out}: holds a training already; resume it, or choose another folder")
-    threads = torch.get_num_threads()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    try:
-        with torch.random.fork_rng():
-            return _Training(samples, config, out).run(progress, resume, stop)
-    finally:
-        torch.set_num_threads(threads)
+    with cpu_threads(config.threads), torch.random.fork_rng():
+        return _Training(samples, config, out).run(progress, resume, stop)
 
 
 class _Training:

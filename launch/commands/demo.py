@@ -52,9 +52,17 @@ class Command:
     """Leave out the film."""
 
     def run(self) -> int:
-        from ..demo import DemoConfig
+        from ...sim.tasks import load_task
+        from ..arguments import EPISODES, output_folder, within
+        from ..demo import SEEDS, DemoConfig, train_config
         from ..demo_session import run_with_progress
+        from ..workers import worker_count
 
+        within("--demos", self.demos, EPISODES)
+        within("--evals", self.evals, EPISODES)
+        within("--seed", self.seed, SEEDS)
+        worker_count(self.workers)
+        load_task(self.task)
         demos, evals, steps = self.demos, self.evals, self.steps
         if self.quick:
             demos, evals = min(demos, 20), min(evals, 10)
@@ -75,4 +83,6 @@ class Command:
             workers=self.workers,
             resume=self.resume,
         )
+        train_config(config).check()
+        output_folder("--out", self.out)
         return run_with_progress(config, film=not self.no_film)

@@ -38,6 +38,7 @@ class Command:
     def run(self) -> int:
         from ...robot.errors import UsageError
         from ...robot.rig import load_rig
+        from ..arguments import EPISODES, SEEDS, output_file, within
         from ..deploy import deploy
         from ..progress import say
         from ..video import film
@@ -45,6 +46,10 @@ class Command:
 
         if not self.sim:
             raise UsageError("this version deploys on the twin: add --sim")
+        within("--episodes", self.episodes, EPISODES)
+        within("--seed", self.seed, SEEDS)
+        if self.film is not None:
+            output_file("--film", self.film)
         cameras, size = policy_needs(self.policy)
         plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=size)
         seeds = range(self.seed, self.seed + self.episodes)

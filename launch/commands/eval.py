@@ -42,14 +42,18 @@ class Command:
 
         from ...robot.errors import UsageError
         from ...robot.rig import load_rig
+        from ..arguments import EPISODES, SEEDS, output_file, within
         from ..evaluate import evaluate
         from ..progress import counter, say
-        from ..workers import WorldPlan, policy_needs
+        from ..workers import WorldPlan, policy_needs, worker_count
 
         if (self.policy is None) != self.expert:
             raise UsageError("give either the folder of a policy or --expert")
-        if self.episodes < 1:
-            raise UsageError(f"--episodes {self.episodes}: must be 1 or more")
+        within("--episodes", self.episodes, EPISODES)
+        within("--first-seed", self.first_seed, SEEDS)
+        worker_count(self.workers)
+        if self.json is not None:
+            output_file("--json", self.json)
         rig = load_rig(self.rig)
         cameras, size = policy_needs(self.policy)
         plan = WorldPlan(rig, self.task, cameras=cameras, size=size, randomize=self.randomize)

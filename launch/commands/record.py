@@ -44,16 +44,17 @@ class Command:
     def run(self) -> int:
         from ...robot.errors import UsageError
         from ...robot.rig import load_rig
+        from ..arguments import EPISODES, SEEDS, picture, within
         from ..collect import collect
         from ..progress import counter, say
-        from ..workers import WorldPlan
+        from ..workers import WorldPlan, worker_count
 
-        if self.episodes < 1:
-            raise UsageError(f"--episodes {self.episodes}: must be 1 or more")
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers {self.workers}: must be 1 or more")
-        if not 0 <= self.noise <= 1:  # NaN fails too
-            raise UsageError(f"--noise {self.noise}: must be within 0..1 rad")
+        within("--episodes", self.episodes, EPISODES)
+        within("--seed", self.seed, SEEDS)
+        within("--noise", self.noise, (0, 1), "rad")
+        if self.size is not None:
+            picture("--size", self.size)
+        worker_count(self.workers)
         if not self.resume and (self.root / "meta" / "info.json").exists():
             raise UsageError(f"{self.root}: a dataset is there; add --resume to go on, or name a new folder")
         cameras = () if self.no_cameras else None

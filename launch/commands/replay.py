@@ -67,6 +67,7 @@ class Command:
         from ...robot.rig import load_rig
         from ...sim.scene import SceneOptions
         from ...sim.servo import STS3215_7V4, STS3215_12V
+        from ..arguments import output_folder
         from ..progress import counter, say
         from ..replay import open_source, replay
 
@@ -76,11 +77,7 @@ class Command:
         chosen = list(dict.fromkeys(self.episodes)) or list(range(source.dataset.num_episodes))
         for index in chosen:
             source.dataset.episode(index)  # an unknown one ends the command before anything is written
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / "report.json").touch()
-        except OSError as error:
-            raise UsageError(f"--out {self.out}: cannot write there ({error.strerror})") from None
+        output_folder("--out", self.out)
         servo = {"7v4": STS3215_7V4, "12v": STS3215_12V}[self.servo]
         with counter("replay", len(chosen)) as tick:
             result = replay(source, chosen, SceneOptions(servo=servo), lambda index: tick(True, ""))

@@ -53,6 +53,8 @@ class Command:
         from ...policies.methods import find_method
         from ...policies.samples import Samples
         from ...policies.train import default_config, train
+        from ...robot.errors import UsageError
+        from ..arguments import output_folder, picture
         from ..collect import OBJECTS
         from ..progress import say, training_bar
 
@@ -62,6 +64,10 @@ class Command:
                 config = replace(config, **{name: getattr(self, name)})
         if self.no_aux:
             config = replace(config, keypoint=replace(config.keypoint, aux_weight=0.0))
+        config.check()
+        picture("--size", self.size)
+        if self.out.resolve().is_relative_to(self.dataset.resolve()):
+            raise UsageError(f"{self.out}: lies in the dataset; give the policy a folder of its own")
         found = find_method(self.method)
         cameras = self.cameras if found is not None and found.pictures else ()
         samples = Samples.from_dataset(
@@ -70,6 +76,7 @@ class Command:
             image_size=(self.size[1], self.size[0]),
             state=("observation.state", OBJECTS) if self.state else ("observation.state",),
         )
+        output_folder("policy", self.out)
         with training_bar(config.steps) as show:
             result = train(samples, config, self.out, show, resume=self.resume)
         if not result.finished:

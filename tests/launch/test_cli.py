@@ -73,6 +73,42 @@ def test_unknown_task_rig_and_policy(tmp_path):
     refused(twinloop("eval", tmp_path / "nothing"), "nothing")
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("record new --seed -1", "--seed -1: must be within 0.."),
+        ("record new --workers 300", "--workers 300: must be within 1.."),
+        ("record new --size 30 17", "--size 17: must be an even number of pixels"),
+        ("record new --noise nan", "--noise nan: must be within 0..1 rad"),
+        ("eval --expert --first-seed -5", "--first-seed -5: must be within 0.."),
+        ("eval --expert --workers 0", "--workers 0: must be within 1.."),
+        ("eval --expert --json .", "--json .: is a folder"),
+        ("eval --expert --json file/figures.json", "--json file: is a file; name a folder"),
+        ("train dataset new --seed -1", "seed: -1 must be within 0.."),
+        ("train dataset new --size 3 3", "--size 3: must be within 16..4096 px"),
+        ("train dataset new --chunk 100000000", "chunk: 100000000 must be within 1..1000"),
+        ("train dataset dataset/policy", "lies in the dataset"),
+        ("deploy policy --sim --episodes 0", "--episodes 0: must be within 1.."),
+        ("deploy policy --sim --film .", "--film .: is a folder"),
+        ("demo --out file", "--out file: is a file; name a folder"),
+        ("demo --seed 100", "--seed 100: must be within 0..99"),
+        ("demo --chunk 0", "chunk: 0 must be within 1..1000"),
+        ("bench --json .", "--json .: is a folder"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(tmp_path, args, words):
+    (tmp_path / "file").write_text("mine")
+    refused(twinloop(*args.split(), cwd=tmp_path), words)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_argument_that_is_no_text():
+    done = subprocess.run(
+        [sys.executable, "-m", "twinloop.launch.cli", "record", b"new\xff"], capture_output=True, check=False
+    )
+    assert done.returncode == 2 and b"not UTF-8" in done.stderr and b"Traceback" not in done.stderr
+
+
 def test_rig_with_four_mistakes_names_all_four(tmp_path):
     rig = tmp_path / "mine.yaml"
     rig.write_text(
