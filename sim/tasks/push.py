@@ -23,9 +23,16 @@ from .task import Bools, View
 ON_MARK_M = 0.02
 OFF_M = 0.045  # between grasp point and block: the finger tips no longer touch
 STAND_OFF_M = 0.045  # behind the block before pushing
-PUSH_HEIGHT_M = 0.022  # of the grasp point; the finger tips reach below it
+PUSH_HEIGHT_M = 0.018  # of the grasp point; the finger tips reach below it. Higher tips the block over
+AT_HEIGHT_M = 0.004
 OVER_M = 0.075  # of the grasp point on the way round the block
+LOW_M = 0.045  # from here down it goes at LOW_M_S: faster, the finger tips would run into the table
+LOW_M_S = 0.06
+DOWN_S = 1.6  # after which it pushes from whatever height it has
+CALM_M_S = 0.07  # an arm slower than this has settled
+ASTRAY_M = 0.015  # off its place on the way down: it would land on the block
 WIDTH_M = 0.008  # of the jaw while it pushes: too narrow for the block's corner
+TURN_MIDDLE = 0.42  # rad from sideways: the middle of what the wrist can turn the jaw to, -1.2 .. 2.1
 STEADY = 0.5  # share of the injected noise borne close to the block
 LIFT_RATE = 4.0  # 1/s, how fast sinking is taken out
 TOUCH_M = 0.02  # from the block's centre to the grasp point when they touch
@@ -100,9 +107,10 @@ class _PushSkill:
         self._lift = 0.0  # m, raises the goal by as much as the arm sinks while it leans on the block
         self._best, self._moved = np.inf, 0.0  # nearest so far, m, and when, s
         self._flat_s = 0.0  # when the block last stood flat
+        self._tcp, self._t = np.zeros(3), 0.0  # where the grasp point was in the last step, and when
 
     def reset(self, twin: Twin) -> None:
-        self._phase = "behind"
+        self._phase, self._t = "behind", 0.0
 
     def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
         table = twin.scene.rig.table.height_m
@@ -115,9 +123,9 @@ class _PushSkill:
         ):  # close by, the direction would swing with every millimetre
             self._way = way / max(left, 1e-6)
         direction = np.append(self._way, 0.0)
-        # Either of the two closing directions square to the way will do: take the wrist's nearer one.
+        # Either of the two closing directions square to the way will do: take the one the wrist can turn to.
         yaw = float(np.arctan2(direction[1], direction[0]) + np.pi / 2)
-        yaw += np.pi * round((sideways(twin, cube) - yaw) / np.pi)
+        yaw += np.pi * round((sideways(twin, cube) + TURN_MIDDLE - yaw) / np.pi)
         aside = along(yaw, WIDTH_M / 2 - PAD_OFFSET_M)  # brings the middle of the jaw onto the way
         behind = cube - STAND_OFF_M * direction + aside
         behind[2] = table + PUSH_HEIGHT_M
@@ -125,6 +133,8 @@ class _PushSkill:
         offset = tcp_W - aside - cube
         ahead_of, across = float(offset @ direction), abs(float(offset @ along(yaw, 1.0)))
         to_go = float(way @ self._way)
+        calm = float(np.linalg.norm(tcp_W - self._tcp)) < CALM_M_S * (t_s - self._t)
+        self._tcp, self._t = tcp_W.copy(), t_s
         if self._phase == "push":
             if left < self._best - 0.004:
                 self._best, self._moved = left, t_s
@@ -142,14 +152,18 @@ class _PushSkill:
                 self._enter("behind", t_s)
             return Goal(self._up, None, WIDTH_M, disturb=STEADY)
         if self._phase == "behind":
-            if np.linalg.norm((tcp_W - high)[:2]) < 0.008:
+            if np.linalg.norm((tcp_W - high)[:2]) < 0.008 and calm:
                 self._enter("down", t_s)
             return Goal(high, yaw, WIDTH_M)
         if self._phase == "down":
-            if tcp_W[2] < table + PUSH_HEIGHT_M + 0.006 or t_s - self._since > 1.2:
+            low = tcp_W[2] < table + LOW_M
+            if (calm and abs(tcp_W[2] - behind[2]) < AT_HEIGHT_M) or t_s - self._since > DOWN_S:
                 self._enter("push", t_s)
                 self._lift, self._best, self._moved, self._flat_s = 0.0, left, t_s, t_s
-            return Goal(behind, yaw, WIDTH_M, speed_m_s=0.15, disturb=STEADY)
+            elif not low and np.linalg.norm((tcp_W - behind)[:2]) > ASTRAY_M:
+                self._enter("behind", t_s)
+                return Goal(high, yaw, WIDTH_M)
+            return Goal(behind, yaw, WIDTH_M, speed_m_s=LOW_M_S if low else 0.15, disturb=STEADY)
         sunk = PUSH_HEIGHT_M - (tcp_W[2] - table)
         self._lift = float(np.clip(self._lift + LIFT_RATE * sunk * min(t_s - self._last, 0.1), -0.004, 0.015))
         self._last = t_s
