@@ -45,6 +45,7 @@ def output_folder(option: str, path: Path) -> None:
     except NotADirectoryError:
         raise UsageError(f"{option} {path}: one of its parents is a file; choose another place") from None
     except OSError as error:
-        raise UsageError(f"{option} {path}: {(error.strerror or "").lower()}; choose another place") from None
+        reason = (error.strerror or "cannot be made").lower()
+        raise UsageError(f"{option} {path}: {reason}; choose another place") from None
     if not os.access(path, os.W_OK):
         raise UsageError(f"{option} {path}: cannot be written; choose another place, or mend its permissions")
