@@ -29,11 +29,12 @@ OVER_M = 0.075  # of the grasp point on the way round the block
 LOW_M = 0.045  # from here down it goes at LOW_M_S: faster, the finger tips would run into the table
 LOW_M_S = 0.06
 DOWN_S = 1.6  # after which it pushes from whatever height it has
+NEAR_M = 0.03  # of that place: from here on less noise, or the arm would not settle
 CALM_M_S = 0.07  # an arm slower than this has settled
 ASTRAY_M = 0.015  # off its place on the way down: it would land on the block
 WIDTH_M = 0.008  # of the jaw while it pushes: too narrow for the block's corner
 TURN_MIDDLE = 0.42  # rad from sideways: the middle of what the wrist can turn the jaw to, -1.2 .. 2.1
-STEADY = 0.5  # share of the injected noise borne close to the block
+STEADY = 0.5  # share of the injected noise borne close to the block and while settling
 LIFT_RATE = 4.0  # 1/s, how fast sinking is taken out
 TOUCH_M = 0.02  # from the block's centre to the grasp point when they touch
 ACROSS_M = 0.02  # off the way: the block would slip past the fingers
@@ -152,9 +153,10 @@ class _PushSkill:
                 self._enter("behind", t_s)
             return Goal(self._up, None, WIDTH_M, disturb=STEADY)
         if self._phase == "behind":
-            if np.linalg.norm((tcp_W - high)[:2]) < 0.008 and calm:
+            far = float(np.linalg.norm((tcp_W - high)[:2]))
+            if far < 0.008 and calm:
                 self._enter("down", t_s)
-            return Goal(high, yaw, WIDTH_M)
+            return Goal(high, yaw, WIDTH_M, disturb=STEADY if far < NEAR_M else 1.0)
         if self._phase == "down":
             low = tcp_W[2] < table + LOW_M
             if (calm and abs(tcp_W[2] - behind[2]) < AT_HEIGHT_M) or t_s - self._since > DOWN_S:

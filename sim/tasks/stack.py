@@ -21,6 +21,7 @@ from .shapes import add_cube, place_body
 from .task import Bools, View
 
 BASE_HALF_M = 0.02
+LOWEST_M = 0.01  # of the grasp point above the green cube's top while it carries; lower, it lifts first
 CAREFUL = 0.25  # share of the injected noise borne while one cube is set on the other
 
 
@@ -109,6 +110,13 @@ class _StackSkill:
             self._tilt, self._turn = reach_tilt(radius), grasp.yaw_rad - bearing
             self._enter("lift", t_s)
         if self._phase in ("lift", "carry", "lower") and not grasp.held(twin, tcp_W):
+            over = np.hypot(*(cube - below)[:2]) < BASE_HALF_M
+            if (
+                self._phase == "lower" and over and cube[2] > below[2] + BASE_HALF_M
+            ):  # slipped, but stands there
+                self._at = tcp_W.copy()
+                self._enter("open", t_s)
+                return self.goal(twin, tcp_W, t_s)
             grasp.reset()
             self._enter("grasp", t_s)
             return self.goal(twin, tcp_W, t_s)
@@ -126,6 +134,9 @@ class _StackSkill:
                 self._enter("lower", t_s)
                 self._low = tcp_W[2]
             near = np.linalg.norm(tcp_W - over) < 0.04
+            if tcp_W[2] < top + LOWEST_M and not near:  # it would push the green cube along
+                self._at = tcp_W.copy()
+                self._enter("lift", t_s)
             speed, disturb = (0.08, CAREFUL) if near else (0.18, 1.0)
             return Goal(over, self._yaw, squeeze, speed, self._tilt, disturb)
         if self._phase == "lower":
