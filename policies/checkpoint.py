@@ -28,6 +28,7 @@ from .policy import Policy, PolicyConfig
 
 FORMAT = 1
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "training.safetensors"
+LENGTH, SIZE = 256, 65_536  # most values of a list, largest size of a layer
 ASPECT_TOLERANCE = 0.02  # relative; frames of another shape show the policy a squeezed world
 
 
@@ -47,14 +48,11 @@ def load_policy(path: str | Path, device: str = "auto") -> Policy:
     """The policy in the folder `path`, in evaluation mode on `device`."""
     folder = Path(path)
     config, digest = _read_config(folder)
-    try:
-        policy = build(config)
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from None
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"{folder / CONFIG}: sizes do not make a network ({error})") from None
+    with torch.device("meta"):  # shapes alone: what the config asks for may not fit into the memory
+        shapes = _build(folder, config).state_dict()
     tensors, _ = _read_tensors(folder / WEIGHTS)
-    _check_tensors(folder / WEIGHTS, tensors, policy.state_dict())
+    _check_tensors(folder / WEIGHTS, tensors, shapes)
+    policy = _build(folder, config)
     if _sha256(folder / WEIGHTS) != digest:
         raise CheckpointError(
             f"{folder / WEIGHTS}: not the weights that {CONFIG} describes (SHA-256 differs); "
@@ -175,7 +173,7 @@ def _read_config(folder: Path) -> tuple[PolicyConfig, str]:
     try:
         config = PolicyConfig(
             method=str(raw["method"]),
-            settings=dict(raw["settings"]),
+            settings={str(k): _bounded(f"settings.{k}", v) for k, v in raw["settings"].items()},
             state_names=_names(raw["state_names"]),
             action_names=_names(raw["action_names"]),
             relative=_names(raw["relative"]),
@@ -191,14 +189,42 @@ def _read_config(folder: Path) -> tuple[PolicyConfig, str]:
         digest = str(raw["weights_sha256"])
     except KeyError as error:
         raise CheckpointError(f"{file}: field {error} is missing; copy the checkpoint again") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{file}: a field has the wrong type ({error})") from None
-    if not (config.fps > 0 and config.chunk > 0 and config.state_names and config.action_names):
-        raise CheckpointError(f"{file}: fps, chunk, state_names and action_names must not be empty or 0")
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(f"{file}: a field has the wrong type or value ({error})") from None
+    if not (0 < config.fps <= 1000 and 0 < config.chunk <= 1000):
+        raise CheckpointError(
+            f"{file}: fps {config.fps:g} and chunk {config.chunk} must be above 0, and 1000 at most"
+        )
+    for field, names in (("state_names", config.state_names), ("action_names", config.action_names)):
+        if not names or len(set(names)) < len(names):
+            raise CheckpointError(f"{file}: {field} must not be empty, nor name anything twice")
     for name in config.relative:
         if name not in config.state_names or name not in config.action_names:
             raise CheckpointError(f"{file}: relative: '{name}' is not both a state and an action")
     return config, digest
+
+
+def _build(folder: Path, config: PolicyConfig) -> Policy:
+    try:
+        return build(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(f"{folder / CONFIG}: sizes do not make a network ({reason})") from None
+
+
+def _bounded(name: str, value: Any) -> Any:
+    """`value`, a JSON value in which every number is finite and no size beyond reason."""
+    if isinstance(value, list) and len(value) > LENGTH:
+        raise ValueError(f"{name} has {len(value)} values, {LENGTH} are the most")
+    if isinstance(value, list):
+        return [_bounded(name, each) for each in value]
+    if isinstance(value, int | float) and not abs(value) <= SIZE:
+        raise ValueError(f"{name} is {value}, {SIZE} is the most")
+    if isinstance(value, int) and "layers" in name and value > LENGTH:
+        raise ValueError(f"{name} is {value}, {LENGTH} is the most")
+    return value
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -208,7 +234,13 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _sizes(value: Any) -> dict[str, tuple[int, int]]:
-    return {str(name): (int(size[0]), int(size[1])) for name, size in value.items()}
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, size in value.items():
+        height, width = size
+        if not (isinstance(height, int) and isinstance(width, int) and 1 <= min(size) and max(size) <= 8192):
+            raise ValueError(f"camera '{name}' of {size} px: height and width must be within 1..8192")
+        sizes[str(name)] = height, width
+    return sizes
 
 
 def _check_tensors(file: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
