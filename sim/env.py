@@ -89,8 +89,14 @@ class TwinEnv(gymnasium.Env[dict[str, Any], Any]):
 
     def step(self, action: F64) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         robot, obs = self._robot, self._obs
-        assert robot is not None and obs is not None, "call reset() first"
-        action = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0)
+        if robot is None or obs is None:
+            raise UsageError("step() before reset(): call reset() first, it draws the episode")
+        action = np.asarray(action, dtype=np.float64)
+        if action.shape != self.action_space.shape:
+            raise UsageError(
+                f"action of shape {action.shape}: must be {self.action_space.shape}; nothing moved"
+            )
+        action = np.clip(action, -1.0, 1.0)
         if np.isnan(action).any():
             raise UsageError(f"action {action} holds NaN; nothing moved")
         at, q, widths = 0, {}, {}

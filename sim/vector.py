@@ -93,14 +93,19 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         nthread: int = 1,
     ) -> None:
         loaded = load_rig(rig) if isinstance(rig, str) else rig
+        for name, value in (("num_envs", num_envs), ("nthread", nthread)):
+            if value < 1:
+                raise UsageError(f"{name} {value}: must be 1 or more")
         self.num_envs = num_envs
         self._world = open_world(loaded, task, cameras=(), randomize=randomize)
         self._sparse = sparse
         scene = self._world.scene
         rate = loaded.guard.rate_hz
-        self._ticks = round(rate / control_hz)
-        if abs(self._ticks * control_hz - rate) > 1e-6:
-            raise UsageError(f"control_hz {control_hz} must divide the guard's rate of {rate} Hz")
+        self._ticks = round(rate / control_hz) if 0 < control_hz <= rate else 0  # NaN is neither
+        if not self._ticks or abs(self._ticks * control_hz - rate) > 1e-6:
+            raise UsageError(
+                f"control_hz {control_hz} must be above 0 and divide the guard's rate of {rate} Hz"
+            )
         self._substeps = round(1.0 / (rate * scene.model.opt.timestep))
         self._horizon = round(self._world.task.horizon_s * control_hz)
         self._delta = DELTA_RAD * 30.0 / control_hz
@@ -171,7 +176,14 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         return self._observe(), {"success": np.zeros(self.num_envs, dtype=bool)}
 
     def step(self, actions: F64) -> tuple[dict[str, Any], F64, Any, Any, dict[str, Any]]:
-        actions = np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
+        if self.draws[0] is None:
+            raise UsageError("step() before reset(): call reset() first, it draws the episodes")
+        actions = np.asarray(actions, dtype=np.float64)
+        if actions.shape != self.action_space.shape:
+            raise UsageError(
+                f"actions of shape {actions.shape}: must be {self.action_space.shape}; nothing moved"
+            )
+        actions = np.clip(actions, -1.0, 1.0)
         bad = np.isnan(actions).any(axis=1) & ~self._ended
         if bad.any():
             raise UsageError(

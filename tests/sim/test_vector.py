@@ -353,3 +353,30 @@ def test_unstable_physics_are_a_fault_and_no_silent_new_start():
 def test_a_control_rate_that_does_not_divide_the_guards_is_refused():
     with pytest.raises(UsageError, match="divide"):
         TwinVectorEnv(1, "reach", control_hz=30.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_envs": 0}, "num_envs 0: must be 1 or more"),
+        ({"num_envs": 1, "nthread": 0}, "nthread 0"),
+        ({"num_envs": 1, "control_hz": 0.0}, "control_hz 0.0 must be above 0"),
+        ({"num_envs": 1, "control_hz": float("nan")}, "control_hz nan must be above 0"),
+        ({"num_envs": 1, "control_hz": 30.0}, "divide the guard's rate"),
+    ],
+)
+def test_bad_options_are_named(options, words):
+    with pytest.raises(UsageError, match=words):
+        TwinVectorEnv(task="reach", **options)
+
+
+@pytest.mark.parametrize("env", [lambda: TwinVectorEnv(2, "reach"), lambda: TwinEnv("reach")])
+def test_steps_that_cannot_be_are_refused(env):
+    made = env()
+    with pytest.raises(UsageError, match="reset"):
+        made.step(np.zeros(made.action_space.shape))
+    made.reset(seed=0)
+    with pytest.raises(UsageError, match="nothing moved"):
+        made.step(np.zeros((*made.action_space.shape[:-1], 3)))
+    made.step(np.zeros(made.action_space.shape))
+    made.close()
