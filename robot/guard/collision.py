@@ -30,7 +30,7 @@ REST_ROOM = 3e-3  # m, how much closer than at a rest pose its pairs may come: r
 LIFT = 2e-3  # m, distance above the limit that sliding aims for, so that there is room to move along
 AHEAD = 0.15  # rad, sliding looks no farther ahead: the linearisation ends there
 FAR = 0.3  # m, distances beyond are not told apart
-MANY = 40  # pairs at once: then MuJoCo's broad phase is faster than one pair after the other
+MANY = 400  # pairs at once: then MuJoCo's broad phase is faster than one pair after the other
 APPROACH = 5.0  # 1/s, speed towards a limit per metre that is left while sliding
 
 
@@ -187,22 +187,24 @@ class CollisionModel:
         if last.min() < 0.0:
             return near[last < 0.0].tolist()
         left = self._poses - 2
-        pieces = [(0.0, step.p, first, 1.0, end, last)]
+        pieces = [(near, 0.0, step.p, first, 1.0, end, last)]
         while pieces:
-            x, p, before, y, q, after = pieces.pop()
-            used = rates[near] @ (np.abs(q - p) + path.recoil)
-            hits = self._crossed(near, before + after, used)
+            pairs, x, p, before, y, q, after = pieces.pop()
+            used = rates[pairs] @ (np.abs(q - p) + path.recoil)
+            hits = self._crossed(pairs, before + after, used)
             if not np.count_nonzero(hits):
                 continue
             if left == 0:
-                return near[hits].tolist()
+                return pairs[hits].tolist()
             left -= 1
+            unproven = hits | self._recovering[pairs]
+            pairs, before, after = pairs[unproven], before[unproven], after[unproven]
             z = 0.5 * (x + y)
             pose = path.at(z)
-            middle = self._evaluate(pose, near) - self._floor[near]
+            middle = self._evaluate(pose, pairs) - self._floor[pairs]
             if middle.min() < 0.0:
-                return near[middle < 0.0].tolist()
-            pieces += [(z, pose, middle, y, q, after), (x, p, before, z, pose, middle)]
+                return pairs[middle < 0.0].tolist()
+            pieces += [(pairs, z, pose, middle, y, q, after), (pairs, x, p, before, z, pose, middle)]
         return []
 
     def slide(
@@ -258,14 +260,17 @@ class CollisionModel:
             return self.distances(q)[pairs]
         scene, n = self._scene, self.contacts
         scene.place(q)
-        split = int(np.searchsorted(pairs, n))  # pairs are in ascending order
-        out = np.empty(pairs.size)
-        for i, pair in enumerate(pairs[:split].tolist()):
-            one, two = self._geoms[pair]
-            out[i] = mujoco.mj_geomDistance(scene.model, scene.data, one, two, FAR, None)
-        if split < pairs.size:
-            out[split:] = self._planes()[pairs[split:] - n]
-        return out
+        geoms, model, data, apart = self._geoms, scene.model, scene.data, mujoco.mj_geomDistance
+        numbers = pairs.tolist()  # in ascending order
+        between = [apart(model, data, *geoms[k], FAR, None) for k in numbers if k < n]
+        if len(between) == len(numbers):
+            return np.array(between)
+        planes = pairs[len(between) :] - n
+        if numbers[-1] < n + self.capsules:  # the table alone
+            below = scene.lowest()[planes] - self._table_m
+        else:
+            below = self._planes()[planes]
+        return np.concatenate([between, below])
 
     def _planes(self) -> F64:
         """Distance of every moving capsule from the table, then from the workspace, as the scene stands."""

@@ -91,6 +91,11 @@ class GuardScene:
         reach = np.abs(self._axis[self._span]) * self.half + self.radius
         return centre - reach, centre + reach
 
+    def lowest(self) -> F64:
+        """Height of every moving capsule's lowest point in W, (G,) m."""
+        span = self._span
+        return self._centre[span, 2] - np.abs(self._axis[span, 2]) * self.half[:, 0] - self.radius[:, 0]
+
     def jaw_scale(self, q: F64) -> F64:
         """d(joint coordinate) / d(flat coordinate), (M,): 1, or rad/m for a jaw."""
         scale = np.ones(self.size)
