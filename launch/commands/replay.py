@@ -12,7 +12,8 @@ from tyro.conf import Positional
 
 if TYPE_CHECKING:
     from ...robot.types import F64
-    from ..replay import EpisodeReplay, JointResult, Match, Replay, Source
+    from ..recording import Source
+    from ..replay import EpisodeReplay, JointResult, Match, Replay
     from ..report import Report
 
 CHARTED = 3  # episodes with charts; more would not fit into one report
@@ -41,6 +42,7 @@ class Command:
     Example:
         twinloop replay ../shared/data/so101_teleop_v3 --rig so101 --sim
         twinloop replay recording --sim --calibration my_arm.json --servo 12v --episodes 0 2
+        twinloop replay recording --sim --fit-zeros      the arm's zeros, from the poses at which it stood
     """
 
     root: Positional[Path]
@@ -55,6 +57,8 @@ class Command:
     """LeRobot calibration file of the recorded arm; by default the rig's, or the description's joint ranges."""
     degrees: bool = False
     """The dataset's joints are in LeRobot's degrees, not in -100..100."""
+    fit_zeros: bool = False
+    """Turn the zeros of the recorded joints as little as takes its poses out of the table and of the arm itself."""
     servo: Literal["7v4", "12v"] = "7v4"
     """Servo of the twin: STS3215 at 7.4 V or at 12 V."""
     out: Path = Path("out/replay")
@@ -69,7 +73,8 @@ class Command:
         from ...sim.servo import STS3215_7V4, STS3215_12V
         from ..arguments import output_folder
         from ..progress import counter, say
-        from ..replay import open_source, replay
+        from ..recording import open_source
+        from ..replay import replay
 
         if not self.sim:
             raise UsageError("this version replays on the twin: add --sim")
@@ -80,10 +85,12 @@ class Command:
         output_folder("--out", self.out)
         servo = {"7v4": STS3215_7V4, "12v": STS3215_12V}[self.servo]
         with counter("replay", len(chosen)) as tick:
-            result = replay(source, chosen, SceneOptions(servo=servo), lambda index: tick(True, ""))
+            options = SceneOptions(servo=servo)
+            result = replay(source, chosen, options, lambda index: tick(True, ""), self.fit_zeros)
         (self.out / "report.json").write_text(json.dumps(to_json(result), indent=1) + "\n")
         path = write_report(source, result, self.out / "report.html")
         say(f"joint units: {result.mapping}; servo {result.servo}")
+        say(zeros_text(source, result))
         say(f"{'twin - real':<14} {'RMSE':>9} {'shift':>8} {'RMSE there':>11} | real - command: RMSE, shift")
         for joint in result.overall:
             twin, real = joint.twin_real, joint.real_command
@@ -105,6 +112,33 @@ def guard_ticks(result: Replay) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
+def zeros_text(source: Source, result: Replay) -> str:
+    """What the measured poses say about the zeros, and what was done about it."""
+    import numpy as np
+
+    from ..zeros import INSIDE_M
+
+    zeros = result.zeros
+    depth = f"more than {INSIDE_M * 1e3:g} mm deep in the table or the arm itself"
+    text = (
+        f"zeros: {zeros.inside_before} of {zeros.poses} measured poses lie {depth} "
+        f"(up to {zeros.worst_before_m * 1e3:.0f} mm), where the real arm cannot have stood"
+    )
+    if not zeros.inside_before:
+        return f"zeros: none of {zeros.poses} measured poses lies {depth}"
+    if not zeros.offset_rad.any():
+        return text + ": the map's zeros are off; --fit-zeros estimates by how much"
+    turned = ", ".join(
+        f"{joint} {degrees:+.1f}"
+        for joint, degrees in zip(source.model.joints, np.degrees(zeros.offset_rad), strict=True)
+        if abs(degrees) >= 0.05
+    )
+    return (
+        text
+        + f"; turned by (deg) {turned}, it is {zeros.inside_after} (up to {zeros.worst_after_m * 1e3:.0f} mm)"
+    )
+
+
 def to_json(result: Replay) -> dict[str, object]:
     """Every number of a replay, without the traces."""
     import numpy as np
@@ -113,6 +147,7 @@ def to_json(result: Replay) -> dict[str, object]:
         "mapping": result.mapping,
         "servo": result.servo,
         "fps": result.fps,
+        "zeros": {**asdict(result.zeros), "offset_rad": result.zeros.offset_rad.tolist()},
         "overall": [asdict(joint) for joint in result.overall],
         "guard_ticks": guard_ticks(result),
         "episodes": [
@@ -160,6 +195,7 @@ def write_report(source: Source, result: Replay, path: Path) -> Path:
             if source.units is not None and source.units.motors is None
             else "Both commands and measurements were converted with it."
         )
+        + f" {zeros_text(source, result)}"
         + "\n\nEvery command passed the guard. The twin started each episode at the first measured pose, on an "
         "empty table: what the real arm held or touched is missing. A shift is positive when the first-named "
         "signal comes later; it is searched from -300 to 300 ms by interpolation, and '-' where the joint stood "

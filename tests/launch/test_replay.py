@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from twinloop.data import DatasetSpec, DatasetWriter
-from twinloop.launch.replay import ReplayAgent, match, open_source, replay
+from twinloop.launch.recording import open_source
+from twinloop.launch.replay import ReplayAgent, match, replay
+from twinloop.launch.zeros import fit_zeros, overlaps
 from twinloop.robot.errors import UsageError
 from twinloop.robot.lerobot_units import LeRobotUnits
 from twinloop.robot.models import load_model
 from twinloop.robot.rig import load_rig
 from twinloop.robot.types import Observation
+from twinloop.sim.scene import build_scene
 
 REAL = Path(os.environ.get("TWINLOOP_DATA", Path(__file__).parents[3] / "shared/data")) / "so101_teleop_v3"
 RIG = load_rig("so101")
@@ -100,6 +103,29 @@ def test_real_arm(tmp_path: Path):
     page = (tmp_path / "report.html").read_text()
     assert escape(found["mapping"]) in page and escape("came without its arm's calibration file") in page
     assert len(page.encode()) < 600_000 and page.count("<svg") == 18
+
+
+def test_zeros_of_the_real_arm_come_from_where_it_stood():
+    if not REAL.exists():
+        pytest.skip(f"{REAL} is not there; set TWINLOOP_DATA to the folder with so101_teleop_v3")
+    source = open_source(REAL, RIG)
+    recordings, scene = [source.episode(k) for k in range(3)], build_scene(RIG)
+    before, fitted = overlaps(source, recordings, scene), fit_zeros(source, recordings, scene)
+    assert before.inside_before == before.inside_after == fitted.inside_before > 50
+    assert fitted.inside_after == 0 and fitted.worst_after_m < 3e-3
+    assert before.worst_before_m > 20e-3
+    turned = np.degrees(fitted.offset_rad)
+    assert turned[0] == 0.0 and 3.0 < np.abs(turned).max() < 12.0
+    elbow = [replay(source, [0], fit=fit).overall[2].twin_real.rmse_deg for fit in (False, True)]
+    assert elbow[1] < 0.8 * elbow[0]
+
+
+def test_zeros_stay_where_every_pose_is_possible(recording: Path, calibration: Path):
+    source = open_source(recording, RIG, calibration)
+    fitted = fit_zeros(source, [source.episode(0)], build_scene(RIG))
+    assert fitted.inside_before == 0 and not fitted.offset_rad.any()
+    plain, turned = (replay(source, fit=fit).episodes[0] for fit in (False, True))
+    assert np.array_equal(plain.twin_deg, turned.twin_deg)
 
 
 def test_known_calibration_gives_back_the_motion(recording: Path, calibration: Path):

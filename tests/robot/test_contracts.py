@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from twinloop.data import DatasetWriter
 from twinloop.data.recorder import Recorder, recorder_spec
-from twinloop.launch.replay import Recording, ReplayAgent
+from twinloop.launch.recording import Recording
+from twinloop.launch.replay import ReplayAgent
 from twinloop.robot.clock import RealClock
 from twinloop.robot.guard import Guard
 from twinloop.robot.rig import load_rig
