@@ -103,7 +103,12 @@ def _stats(found: Survey) -> None:
         column = np.concatenate([numbers(table.column(key)) for table in tables])
         now = statistics.column_stats(column)
         for name in ("min", "max", "mean"):
-            old, new = np.asarray(saved[key][name], float).ravel(), np.asarray(now[name], float).ravel()
+            new = np.asarray(now[name], float).ravel()
+            try:
+                old = np.asarray(saved[key][name], float).ravel()
+            except (LookupError, TypeError, ValueError):
+                found.add(STATS, f"{key}: {name} is missing or no number")
+                break
             scale = 1e-6 + np.abs(np.asarray(now["std"], float)) + np.abs(new)
             if old.shape != new.shape or (np.abs(old - new) > 1e-3 * scale).any():
                 found.add(STATS, f"{key}: {name} is not that of the data", severity="warning")

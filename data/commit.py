@@ -36,7 +36,8 @@ from .layout import (
     image_key,
     place,
 )
-from .meta import Entry, Meta, VideoPlace, entry_row, info_json, load_stats, note_line, spec_json, tasks_table
+from .meta import Entry, Meta, VideoPlace, entry_row, info_json, load_stats, spec_json, tasks_table
+from .notes import note_line
 from .row_log import as_columns, numbers, read_rows, row_schema
 from .spec import DatasetSpec
 from .stats import Stats

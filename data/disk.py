@@ -89,7 +89,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DatasetError(f"{path}: no such file; is this the root of a dataset?") from None
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(
             f"{path}: not valid JSON ({error}); `twinloop dataset repair` rebuilds it"
         ) from None

@@ -98,7 +98,7 @@ def temporary_files(root: Path) -> list[Path]:
 def captures(root: Path) -> list[Path]:
     """Folders of episodes that were not saved: open now, or interrupted."""
     found = (root / PRIVATE).glob("capture-*")
-    return sorted(path for path in found if path.is_dir())
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
 def free_file(root: Path, chunk_size: int = CHUNK) -> tuple[int, int]:

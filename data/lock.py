@@ -36,6 +36,11 @@ class RootLock:
                 f"{self._root}: this process already writes this dataset; close that writer first"
             )
         path = self._root / LOCK
+        if path.parent.is_symlink() or path.is_symlink():
+            raise DatasetError(
+                f"{path.parent}: is a link; what lies there is written and removed, so it must be a folder of the "
+                f"dataset itself: remove the link"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -33,7 +33,8 @@ from .layout import (
     note_files,
     place,
 )
-from .meta import Entry, entry_row, info_totals, note_line, read_table, spec_json, tasks_table
+from .meta import Entry, entry_row, info_totals, read_table, spec_json, tasks_table
+from .notes import note_line
 from .row_log import numbers
 from .survey import Found, Survey
 

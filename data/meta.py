@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from .layout import (
     TASKS,
     VIDEO_PATH,
     episode_files,
-    note_files,
     place,
 )
+from .notes import load_notes
+from .schema import LARGEST, check_info
 from .spec import DatasetSpec, extra_entry, spec_from_info
 from .stats import Stats
 
@@ -126,8 +127,10 @@ def load_info(root: Path) -> dict[str, Any]:
     missing = [key for key in _NEEDED if key not in info]
     if missing:
         raise DatasetError(f"{path}: lacks {', '.join(missing)}; `twinloop dataset repair` rebuilds it")
+    check_info(path, info)
     if "twinloop" not in info and (root / SPEC).exists():  # LeRobot drops keys that it does not know
         info["twinloop"] = read_json(root / SPEC).get("twinloop", {})
+        check_info(root / SPEC, info)
     if (ours := info.get("twinloop", {}).get("format", FORMAT)) > FORMAT:
         raise DatasetError(
             f"{path}: twinloop format {ours}, this program knows up to {FORMAT}; update twinloop"
@@ -151,15 +154,36 @@ def read_table(path: Path, columns: list[str] | None = None, *, without: str = "
         with pq.ParquetFile(path) as file:
             if without:
                 columns = [name for name in file.schema_arrow.names if not name.startswith(without)]
-            return file.read(columns)
+            table = file.read(columns)
     except FileNotFoundError:
         raise DatasetError(
             f"{path}: no such file; `twinloop dataset check` tells what else is missing"
         ) from None
-    except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DatasetError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); "
-            f"`twinloop dataset repair` sets it aside and keeps the rest"
+            f"{path}: cannot be read ({reason}); `twinloop dataset repair` sets it aside and keeps the rest"
+        ) from error
+    require(path, table, columns or ())
+    return table
+
+
+def require(path: Path, table: pa.Table, columns: Iterable[str]) -> None:
+    """Raise `DatasetError` when `table`, read from `path`, lacks one of `columns`."""
+    if lost := [name for name in columns if name not in table.column_names]:
+        raise DatasetError(
+            f"{path}: lacks column {', '.join(lost)}; `twinloop dataset check` tells what else is hurt"
+        )
+
+
+def read_rows(path: Path, *, without: str = "") -> list[dict[str, Any]]:
+    """The rows of a parquet file as Python values; `DatasetError` as `read_table`."""
+    table = read_table(path, without=without)
+    try:
+        return table.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException) as error:  # texts that are not UTF-8, odd times
+        raise DatasetError(
+            f"{path}: cannot be read ({error}); `twinloop dataset repair` sets it aside and keeps the rest"
         ) from error
 
 
@@ -167,7 +191,7 @@ def load_entries(root: Path, total: int) -> tuple[Entry, ...]:
     """The first `total` episodes, without their statistics."""
     rows: dict[int, Entry] = {}
     for path in episode_files(root):
-        for row in read_table(path, without="stats/").to_pylist():
+        for row in read_rows(path, without="stats/"):
             entry = entry_of(path, row)
             rows.setdefault(entry.index, entry)
     missing = [index for index in range(total) if index not in rows]
@@ -182,10 +206,15 @@ def load_entries(root: Path, total: int) -> tuple[Entry, ...]:
 def entry_of(path: Path, row: Mapping[str, Any]) -> Entry:
     """One line of meta/episodes; `DatasetError` when it is not one."""
     try:
+        tasks = row["tasks"]
+        if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
+            raise ValueError(f"tasks {tasks!r:.40}")
+        if not (0 <= row["episode_index"] <= LARGEST and 0 <= row["length"] <= LARGEST):
+            raise ValueError(f"episode_index {row['episode_index']}, length {row['length']}")
         keys = [c.split("/")[1] for c in row if c.startswith("videos/") and c.endswith("/file_index")]
         return Entry(
             index=int(row["episode_index"]),
-            tasks=tuple(row["tasks"]),
+            tasks=tuple(tasks),
             length=int(row["length"]),
             from_index=int(row["dataset_from_index"]),
             data=(int(row["data/chunk_index"]), int(row["data/file_index"])),
@@ -200,7 +229,7 @@ def entry_of(path: Path, row: Mapping[str, Any]) -> Entry:
             },
             file=(int(row["meta/episodes/chunk_index"]), int(row["meta/episodes/file_index"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise DatasetError(
             f"{path}: not the metadata of a v3.0 episode ({type(error).__name__}: {error}); "
             f"`twinloop dataset repair` rebuilds it from the data"
@@ -236,11 +265,13 @@ def load_tasks(root: Path) -> tuple[str, ...]:
     texts = [name for name in table.column_names if name != "task_index"]
     if "task_index" not in table.column_names or len(texts) != 1:
         raise DatasetError(f"{path}: columns {table.column_names}, expected task_index and one text")
-    indices = table.column("task_index").to_pylist()
-    found = dict(zip(indices, table.column(texts[0]).to_pylist(), strict=True))
-    if sorted(found) != list(range(len(found))):
-        raise DatasetError(f"{path}: task_index {sorted(found)}, expected 0 to {len(found) - 1}")
-    return tuple(found[index] for index in range(len(found)))
+    rows = {row["task_index"]: row[texts[0]] for row in read_rows(path)}
+    if set(rows) != set(range(len(rows))) or not all(isinstance(text, str) for text in rows.values()):
+        raise DatasetError(
+            f"{path}: task_index {list(rows)!r:.60}, expected 0 to {len(rows) - 1} with a text each; "
+            f"`twinloop dataset repair` rebuilds it"
+        )
+    return tuple(rows[index] for index in range(len(rows)))
 
 
 def tasks_table(tasks: Sequence[str]) -> pa.Table:
@@ -260,28 +291,6 @@ def tasks_table(tasks: Sequence[str]) -> pa.Table:
         {"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())}
     )
     return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
-
-
-def load_notes(root: Path) -> dict[int, dict[str, Any]]:
-    """What we note of each episode: its `info`, and `files` -> [bytes, crc32] as they were saved."""
-    found: dict[int, dict[str, Any]] = {}
-    for path in note_files(root):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                note = json.loads(line)
-                found[int(note["episode_index"])] = {"info": note["info"], "files": note.get("files", {})}
-            except (ValueError, KeyError, TypeError):
-                raise DatasetError(
-                    f"{path}: not a line of episode info: {line[:60]!r}; "
-                    f"`twinloop dataset repair` sets it aside"
-                ) from None
-    return found
-
-
-def note_line(index: int, info: Mapping[str, Any], files: Mapping[str, list[int]]) -> str:
-    """One line of a notes file."""
-    note = {"episode_index": index, "info": dict(info), "files": dict(files)}
-    return json.dumps(note, ensure_ascii=False) + "\n"
 
 
 def spec_json(info: Mapping[str, Any]) -> dict[str, Any]:

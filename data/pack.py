@@ -37,7 +37,18 @@ from .layout import (
     following,
     place,
 )
-from .meta import Entry, Meta, VideoPlace, entry_row, load_meta, note_line, read_table, spec_json, tasks_table
+from .meta import (
+    Entry,
+    Meta,
+    VideoPlace,
+    entry_row,
+    load_meta,
+    read_rows,
+    read_table,
+    spec_json,
+    tasks_table,
+)
+from .notes import note_line
 from .stats import from_columns, merge
 
 MB = 1_000_000
@@ -73,6 +84,8 @@ def pack(source: Path | str, target: Path | str, *, data_mb: float = 100, video_
     source, target = Path(source), Path(target)
     if target.exists():
         raise DatasetError(f"{target}: exists; name a new folder")
+    if target.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(target.resolve()):
+        raise DatasetError(f"{target}: one of source and target lies in the other; name a folder elsewhere")
     report = check(source, deep=False)
     if not report.ok:
         first = next(finding for finding in report.findings if finding.severity == "error")
@@ -90,6 +103,10 @@ def pack(source: Path | str, target: Path | str, *, data_mb: float = 100, video_
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise explain(error, target, "packing") from error
+    except pa.ArrowException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"{source}: its files do not agree on their columns ({reason})") from error
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -135,7 +152,7 @@ def _write(path: Path, table: pa.Table) -> None:
 
 
 def _stored_rows(meta: Meta) -> dict[int, dict[str, Any]]:
-    rows = (row for path in episode_files(meta.root) for row in read_table(path).to_pylist())
+    rows = (row for path in episode_files(meta.root) for row in read_rows(path))
     return {row["episode_index"]: row for row in rows}
 
 
@@ -223,7 +240,7 @@ def _pack_videos(meta: Meta, part: Path, key: str, entries: list[Entry], limit: 
                 reel.add(packets, first)
             spot = VideoPlace(file, start, start + entry.length / fps)
             packed.append(replace(entry, videos={**entry.videos, key: spot}))
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, ValueError) as error:
         raise DatasetError(f"{meta.root}: video of {key} cannot be copied: {error}") from error
     finally:
         if reel is not None:

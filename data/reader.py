@@ -15,7 +15,7 @@ from ..robot.errors import DatasetError, nearest
 from ..robot.types import U8
 from .cache import decoded
 from .images import embedded_pictures
-from .meta import Entry, Meta, load_meta, load_stats, read_table
+from .meta import Entry, Meta, load_meta, load_stats, read_table, require
 from .row_log import numbers
 from .spec import DatasetSpec
 from .stats import Stats
@@ -135,7 +135,13 @@ class Dataset:
         if not parts:
             names = self.spec.vectors.get(key)
             return np.zeros((0, len(names)) if names else 0, np.float32)
-        table = pa.concat_tables(parts)
+        try:
+            table = pa.concat_tables([part.select(sorted(part.column_names)) for part in parts])
+        except pa.ArrowException:
+            raise DatasetError(
+                f"{self.root}: the data files do not agree on what '{key}' is; "
+                f"`twinloop dataset check {self.root}` tells which one is hurt"
+            ) from None
         order = np.asarray(table.column("index"))
         values = self._column(table, key)
         if len(values) != self.num_frames or not np.array_equal(np.sort(order), np.arange(self.num_frames)):
@@ -204,7 +210,9 @@ class Dataset:
     def _rows(self, entry: Entry) -> pa.Table:
         path = self.meta.data_file(entry)
         if self._table is None or self._table[0] != path:
-            self._table = (path, read_table(path))
+            table = read_table(path)
+            require(path, table, self._needed)
+            self._table = (path, table)
         whole = self._table[1]
         mine = np.asarray(whole.column("episode_index")) == entry.index
         table = whole if mine.all() else whole.filter(pa.array(mine))
@@ -214,6 +222,12 @@ class Dataset:
                 f"`twinloop dataset repair {self.root}` mends that"
             )
         return table
+
+    @property
+    def _needed(self) -> list[str]:
+        """Columns that every data file must have."""
+        features = self.meta.info["features"].items()
+        return ["episode_index", *(key for key, feature in features if feature["dtype"] != "video")]
 
     def _keys(self, table: pa.Table) -> list[str]:
         pictures = set(self.meta.image_keys.values())

@@ -94,11 +94,24 @@ def as_columns(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {f"stats/{key}/{name}": value for key, part in stats.items() for name, value in part.items()}
 
 
+def damaged(row: Mapping[str, Any]) -> str:
+    """The first feature of a row of meta/episodes whose statistics are incomplete or no numbers; "" = none."""
+    for key, part in from_columns(row).items():
+        try:
+            shapes = {np.asarray(part[name], np.float64).shape for name in ("min", "max", "mean", "std")}
+            counts = np.asarray(part["count"], np.float64)
+            if len(shapes) != 1 or counts.shape != (1,) or not counts[0] > 0:
+                return key
+        except (KeyError, TypeError, ValueError):
+            return key
+    return ""
+
+
 def from_columns(row: Mapping[str, Any]) -> Stats:
     """The inverse of `as_columns`; columns without a value are left out."""
     found: Stats = {}
     for column, value in row.items():
         if column.startswith("stats/") and value is not None:
-            key, name = column.removeprefix("stats/").rsplit("/", 1)
+            key, _, name = column.removeprefix("stats/").rpartition("/")
             found.setdefault(key, {})[name] = value
     return found

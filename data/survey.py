@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..robot.errors import DatasetError
-from .disk import fingerprint, read_json
+from .disk import fingerprint
 from .layout import (
     INFO,
-    SPEC,
     captures,
     data_files,
     episode_files,
@@ -27,11 +26,21 @@ from .layout import (
     temporary_files,
     video_files,
 )
-from .meta import Entry, Meta, VideoPlace, entry_of, info_json, load_info, load_notes, load_tasks, read_table
+from .meta import (
+    Entry,
+    Meta,
+    VideoPlace,
+    entry_of,
+    load_tasks,
+    read_rows,
+    read_table,
+)
+from .notes import load_notes
+from .schema import TOLERANCE_S, check_rows
 from .spec import spec_from_info
+from .stats import damaged
+from .trust import short, trusted_info
 from .video import Pictures, pictures
-
-TOLERANCE_S = 1e-4  # how far LeRobot's loader lets a picture be from its row
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +103,18 @@ def survey(root: Path, *, deep: bool = False) -> Survey:
     Raises `DatasetError` only when there is no dataset, or one of a version that this program cannot read.
     """
     found = Survey(root)
-    found.info = _info(root, found)
-    if found.info is None:
-        return found
+    found.info, wrong = trusted_info(root)
+    if wrong:
+        found.add(INFO, wrong)
     try:
         found.tasks = load_tasks(root)
     except DatasetError as error:
         if found.info["total_episodes"]:
-            found.add("meta/tasks.parquet", _short(error))
+            found.add("meta/tasks.parquet", short(error))
     try:
         found.notes = load_notes(root)
     except DatasetError as error:
-        found.add("meta/twinloop", _short(error))
+        found.add("meta/twinloop", short(error))
         found.broken += [path for path in note_files(root)]
     _entries(found)
     tables = _tables(found)
@@ -120,39 +129,15 @@ def survey(root: Path, *, deep: bool = False) -> Survey:
     return found
 
 
-def _short(error: DatasetError) -> str:
-    """The message of an error without the path it starts with, and without its own way out."""
-    return str(error).split(": ", 1)[-1].split(";")[0]
-
-
-def _info(root: Path, found: Survey) -> dict[str, Any] | None:
-    try:
-        return load_info(root)
-    except DatasetError as error:
-        if not root.is_dir() or "codebase_version '" in str(error) or "twinloop format" in str(error):
-            raise
-        if not (root / SPEC).exists():
-            raise DatasetError(
-                f"{error}; there is no {SPEC} to rebuild it from: restore it from a copy"
-            ) from None
-        found.add(INFO, _short(error))
-    try:
-        copy = read_json(root / SPEC)
-        features = copy["features"]
-        return {**info_json(spec_from_info(copy), features, 0, 0, 0), "features": features}
-    except (DatasetError, KeyError, TypeError) as error:
-        raise DatasetError(f"{root}: neither {INFO} nor {SPEC} can be read ({error}); restore one") from None
-
-
 def _entries(found: Survey) -> None:
     """Read meta/episodes; several lines for the same rows count once."""
     seen: set[tuple[tuple[int, int], int]] = set()
     for path in episode_files(found.root):
         try:
-            rows = read_table(path).to_pylist()
+            rows = read_rows(path)
             entries = [entry_of(path, row) for row in rows]
         except DatasetError as error:
-            found.add(path, _short(error))
+            found.add(path, short(error))
             found.broken.append(path)
             continue
         for entry, row in zip(entries, rows, strict=True):
@@ -160,6 +145,9 @@ def _entries(found: Survey) -> None:
                 found.add(path, f"episode {entry.index} is listed twice")
                 continue
             seen.add((entry.data, entry.index))
+            if hurt := damaged(row):
+                found.add(path, f"statistics of {hurt} in episode {entry.index} are damaged")
+                row = {}
             found.episodes.append(Found(entry, row))
     found.episodes.sort(key=lambda episode: (episode.entry.index, episode.entry.from_index))
 
@@ -171,12 +159,10 @@ def _tables(found: Survey) -> dict[Path, pa.Table]:
     for path in data_files(found.root):
         try:
             table = read_table(path)
-            np.asarray(table.column("episode_index"))
+            check_rows(table)
             tables[path] = table
-        except (DatasetError, KeyError) as error:
-            found.add(
-                path, _short(error) if isinstance(error, DatasetError) else "has no column episode_index"
-            )
+        except DatasetError as error:
+            found.add(path, short(error))
             found.broken.append(path)
     claimed = {(meta.data_file(episode.entry), episode.entry.index) for episode in found.episodes}
     for path, table in tables.items():
@@ -311,8 +297,8 @@ def _changed(found: Survey) -> set[Path]:
     for index, note in sorted(found.notes.items()):
         for name, saved in note["files"].items():
             path = found.root / name
-            if not path.exists() or path in found.broken or fingerprint(path) == list(saved):
-                continue  # what is missing is told elsewhere
+            if not path.is_file() or path in found.broken or fingerprint(path) == list(saved):
+                continue  # what is missing, or a folder, is told elsewhere
             changed.add(path)
             found.add(
                 path,

@@ -46,7 +46,7 @@ def pictures(path: Path, *, deep: bool = False) -> Pictures:
                     fault = "damaged pictures"
                     continue
                 times.append(float(item.pts * stream.time_base))
-    except (OSError, av.error.FFmpegError, IndexError) as error:
+    except (OSError, av.error.FFmpegError, IndexError, ValueError) as error:  # ValueError: names not in UTF-8
         fault = f"cannot be read after {len(times)} pictures: {error}"
     return Pictures(np.sort(np.array(times, np.float64)), fault)
 
@@ -58,7 +58,7 @@ def remux(source: Path, target: Path, count: int, fps: int) -> None:
     """
     try:
         done = _copied(source, target, count, fps)
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, OSError):
             raise
         raise DatasetError(f"{source}: cannot be copied: {error}") from error
@@ -132,5 +132,5 @@ def _frames_from(path: Path, start_s: float) -> Iterator[VideoFrame]:
             for frame in container.decode(stream):
                 if frame.pts is not None:
                     yield frame
-    except (OSError, av.error.FFmpegError, IndexError) as error:
+    except (OSError, av.error.FFmpegError, IndexError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be decoded: {error}") from error

@@ -105,7 +105,7 @@ class VideoLog:
             if self.error is None:
                 self._container.mux(self._stream.encode(None))
             self._container.close()
-        except (OSError, av.error.FFmpegError) as error:
+        except (OSError, av.error.FFmpegError, ValueError) as error:
             self.error = self.error or _as_os_error(error)
 
     def _work(self) -> None:
@@ -118,7 +118,7 @@ class VideoLog:
             try:
                 if self.error is None:
                     self._encode(picture, self._encoded)
-            except (OSError, av.error.FFmpegError) as error:
+            except (OSError, av.error.FFmpegError, ValueError) as error:
                 self.error = _as_os_error(error)
             self._encoded += 1
 

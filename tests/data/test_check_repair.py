@@ -21,6 +21,15 @@ EPISODE = "meta/episodes/chunk-000/file-001.parquet"
 VIDEO = "videos/observation.images.front/chunk-000/file-001.mp4"
 
 
+LENGTHS = (12, 9, 15)  # of the episodes that `record` makes
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file of the dataset proper."""
+    files = (p for top in ("meta", "data", "videos") for p in (root / top).rglob("*") if p.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -288,6 +297,81 @@ def test_pack_refuses_what_it_cannot_do(tmp_path):
     ):
         pack(root, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fps": 60},
+        {"fps": "fast"},
+        {"data_path": "elsewhere/{chunk_index}/{file_index}.parquet"},
+        {"data_path": "../{chunk_index}/{file_index}.parquet"},
+        {"features": {}},
+        {"features": "none"},
+        {"total_episodes": -1},
+        {"twinloop": 3},
+    ],
+)
+def test_an_info_that_is_not_of_these_data_costs_no_episode(tmp_path, change):
+    root = record(tmp_path / "d")
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(json.dumps({**info, **change}))
+    assert not check_or_error(root)
+    assert repair(root).after.ok
+    after = json.loads((root / "meta/info.json").read_text())
+    assert {**after, "twinloop": 0} == {**info, "twinloop": 0}
+    for index, length in enumerate(LENGTHS):
+        assert_episode(Dataset(root).open(), index, index, length)
+
+
+def check_or_error(root):
+    """Whether `check` calls the dataset sound; one that it cannot even look at is not."""
+    try:
+        return check(root).ok
+    except DatasetError:
+        return False
+
+
+def test_a_renamed_feature_costs_no_episode(tmp_path):
+    root = record(tmp_path / "d")
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["state"] = info["features"].pop("observation.state")
+    (root / "meta/info.json").write_text(json.dumps(info))
+    assert repair(root).after.ok
+    assert "observation.state" in Dataset(root).open().spec.vectors
+    assert Dataset(root).open().num_episodes == len(LENGTHS)
+
+
+def test_nothing_moves_where_neither_info_nor_spec_is_of_these_data(tmp_path):
+    root = record(tmp_path / "d")
+    for name in ("meta/info.json", "meta/twinloop/spec.json"):
+        content = json.loads((root / name).read_text())
+        (root / name).write_text(json.dumps({**content, "fps": 60}))
+    before = tree(root)
+    with pytest.raises(DatasetError, match=r"fps: 60.*restore one of the two.*the episodes stay as they are"):
+        repair(root)
+    assert tree(root) == before
+
+
+def test_a_link_out_of_the_dataset_is_never_followed_for_writing(tmp_path):
+    root, outside = record(tmp_path / "d"), tmp_path / "outside"
+    shutil.rmtree(root / ".twinloop")
+    (outside / "capture-000000").mkdir(parents=True)
+    (outside / "capture-000000" / "mine.txt").write_text("mine")
+    (root / ".twinloop").symlink_to(outside)
+    for action in (lambda: repair(root), lambda: DatasetWriter(root, spec(), resume=True).open()):
+        with pytest.raises(DatasetError, match=r"\.twinloop: is a link"):
+            action()
+    assert [p.name for p in outside.rglob("*")] == ["capture-000000", "mine.txt"]
+
+
+@pytest.mark.parametrize("target", ["d/packed", "d/meta/packed"])
+def test_pack_does_not_write_into_its_source(tmp_path, target):
+    root = record(tmp_path / "d")
+    before = tree(root)
+    with pytest.raises(DatasetError, match="lies in the other"):
+        pack(root, tmp_path / target)
+    assert tree(root) == before
 
 
 def test_info(tmp_path):
