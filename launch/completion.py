@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from .cli import COMMANDS, command_names
 
 
 def options(name: str) -> list[str]:
-    """Option flags of a command: the fields of its dataclass that have a default."""
+    """Option flags of a command, the fields of its dataclasses that are no positional; and its subcommands."""
     tree = ast.parse((COMMANDS / f"{name}.py").read_text())
     found = ["--help"]
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             for part in node.body:
-                if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.value:
+                if not (isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)):
+                    continue
+                kind = ast.unparse(part.annotation)
+                found += re.findall(r"tyro\.conf\.subcommand\('(\w+)'\)", kind)
+                if part.value and "Positional" not in kind:
                     found.append("--" + part.target.id.replace("_", "-"))
     return sorted(set(found))
 

@@ -1,4 +1,4 @@
-"""`twinloop deploy`: run a policy once, in real time if asked, and park."""
+"""`twinloop deploy`: run a policy through loop and guard, and park."""
 
 from __future__ import annotations
 

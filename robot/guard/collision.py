@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from ..rig import Box, Rig
 from ..types import F64
 from .commands import Layout
-from .filter import LimitFilter, Step
+from .filter import LimitFilter
 from .geometry import MARGIN, GuardScene, Ids
 from .reach import closing_rates, contact_pairs, neighbours
+from .step import Step
 
 SLIDING = 5  # pairs at most, the closest: the other capsules of a link say much the same
 NEAR = 0.02  # m, pairs this close to their limit go on sliding

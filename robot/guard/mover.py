@@ -10,8 +10,9 @@ from ..rig import Rig
 from ..types import F64
 from .collision import CollisionModel
 from .devices import Devices
-from .filter import LimitFilter, Step
+from .filter import LimitFilter
 from .grip import GripForce
+from .step import Step
 
 
 class Mover:

@@ -274,6 +274,8 @@ def test_missing_libraries_are_one_line(tmp_path):
 def test_completion_is_valid_shell(tmp_path):
     script = twinloop("--print-completion", "bash")
     assert script.returncode == 0
+    assert ' dataset) words="--accept-changed --help --quick check info pack repair"' in script.stdout
+    assert "--policy" not in script.stdout  # a positional
     path = Path(tmp_path) / "completion.sh"
     path.write_text(script.stdout)
     assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
