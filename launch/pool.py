@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ..robot.errors import TwinloopError
@@ -38,11 +40,25 @@ def worker_pool(count: int, begin: Callable[..., None], *args: Any) -> Generator
             f"fewer --workers, and with --resume where the command has it"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        pool.join()
 
 
 class _Pool(ProcessPoolExecutor):
     """Starts its processes, as jobs come, with both signals blocked from their first instruction on."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.workers: set[BaseProcess] = set()
+
+    def join(self) -> None:
+        """Wait for the workers to end; when one was killed, kill the others: it may have taken the lock of
+        the queue that they wait for with it."""
+        while left := [worker for worker in self.workers if worker.is_alive()]:
+            if any(worker.exitcode for worker in self.workers):
+                for worker in left:
+                    worker.kill()
+            wait([worker.sentinel for worker in left])
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         before = {name: os.environ.get(name) for name in THREADS}
@@ -50,7 +66,11 @@ class _Pool(ProcessPoolExecutor):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             with deferred():  # a process half started would tell of it
-                return super().submit(fn, *args, **kwargs)
+                future = super().submit(fn, *args, **kwargs)
+                self.workers.update(
+                    mp.active_children()
+                )  # more only at the first jobs; the caller has no other
+                return future
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for name, value in before.items():
