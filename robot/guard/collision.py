@@ -20,6 +20,7 @@ from ..types import F64
 from .commands import Layout
 from .filter import LimitFilter
 from .geometry import MARGIN, GuardScene, Ids
+from .project import project
 from .reach import closing_rates, contact_pairs, neighbours
 from .step import Step
 
@@ -32,6 +33,7 @@ LIFT = 2e-3  # m, distance above the limit that sliding aims for, so that there 
 AHEAD = 0.15  # rad, sliding looks no farther ahead: the linearisation ends there
 FAR = 0.3  # m, distances beyond are not told apart
 MANY = 400  # pairs at once: then MuJoCo's broad phase is faster than one pair after the other
+SOFT = 0.05  # rad, a way along the limits that is shorter than this is gone in smaller steps
 APPROACH = 5.0  # 1/s, speed towards a limit per metre that is left while sliding
 
 
@@ -91,8 +93,8 @@ class CollisionModel:
             ]
             for arm, at in layout.arms.items()
         ]
-        self._weight = np.ones(scene.size)
-        self._weight[list(layout.grippers.values())] = 0.0  # a jaw does not open to let the arm through
+        self._free = np.ones(scene.size)
+        self._free[list(layout.grippers.values())] = 0.0  # a jaw does not open to let the arm through
 
     def distances(self, q: F64) -> F64:
         """Distance of every pair at `q` (M,), m; more than `MARGIN` may read as `MARGIN`."""
@@ -209,10 +211,12 @@ class CollisionModel:
         return []
 
     def slide(
-        self, q: F64, target: F64, velocity: F64 | None, hits: Sequence[int] = ()
+        self, fltr: LimitFilter, target: F64, velocity: F64 | None, hits: Sequence[int] = ()
     ) -> tuple[F64, F64 | None]:
-        """Take out of the motion from `q` to `target` what brings the pairs in `hits` too close, and those it
-        slid along so far. Returns target and velocity to aim for: the same objects when nothing changes."""
+        """Take out of the motion from the state of `fltr` to `target` what brings the pairs in `hits` too close,
+        and those it slid along so far. Returns target and velocity to aim for: the same objects when nothing
+        changes."""
+        q = fltr.p
         pairs = sorted({*self.sliding, *hits})
         self.slid = None
         if not pairs:
@@ -225,11 +229,10 @@ class CollisionModel:
         active: list[tuple[F64, float]] = []
         self.sliding = []
         for pair in sorted(pairs, key=slack.__getitem__)[:SLIDING]:
-            gradient, room = self._gradient(pair, q), max(float(slack[pair]), 0.0)
-            if gradient is None:
-                continue
-            if pair in hits or (room < NEAR and room + float(gradient @ delta) < LIFT):
-                active.append((gradient, room))
+            room = max(float(slack[pair]), 0.0)
+            ways = [(gradient, room + farther) for gradient, farther in self._gradients(pair, q)]
+            if pair in hits or (room < NEAR and any(far + float(way @ delta) < LIFT for way, far in ways)):
+                active += ways
                 self.sliding.append(pair)
         if not active:
             return target, velocity
@@ -237,17 +240,17 @@ class CollisionModel:
         shrink = np.where(self.slid, AHEAD / max(AHEAD, float(np.abs(delta[self.slid]).max())), 1.0)
         delta = delta * shrink
         pace = np.zeros(q.size) if velocity is None else velocity * shrink
-        for _ in range(2):
-            for gradient, room in active:
-                lever = gradient * self._weight
-                norm = float(lever @ gradient)
-                if norm < 1e-6:
-                    continue
-                if (lack := LIFT - room - float(gradient @ delta)) > 0.0:
-                    delta = delta + lever * (lack / norm)
-                if (lack := APPROACH * min(LIFT - room, 0.0) - float(gradient @ pace)) > 0.0:
-                    pace = pace + lever * (lack / norm)
-        return q + delta, pace
+        rows, rooms = np.array([gradient for gradient, _ in active]), np.array([room for _, room in active])
+        ends = fltr.lo - q, fltr.hi - q
+        moved = project(delta, rows, LIFT - rooms, self._free, *ends)
+        # Wedged between them, or nearly so: not away from all of them, but closer to none.
+        if moved is None or np.abs(moved[self.slid]).max() > AHEAD:
+            moved = project(delta, rows, np.minimum(LIFT - rooms, 0.0), self._free, *ends)
+        closing = project(pace, rows, APPROACH * np.minimum(LIFT - rooms, 0.0), self._free)
+        if moved is None or closing is None:
+            return q, np.zeros(q.size)
+        # Nearest points jump from edge to edge, and the way with them: near the end of it, small steps.
+        return q + moved * min(max(float(np.abs(moved).max()) / SOFT, 0.1), 1.0), closing
 
     def _crossed(self, pairs: Ids, ends: F64, used: F64) -> NDArray[np.bool_]:
         """Whether `pairs` may lie inside their limit between two poses: there their distances sum up to
@@ -279,11 +282,13 @@ class CollisionModel:
         inside = np.minimum(low - self._box[0], self._box[1] - high)
         return np.concatenate([low[:, 2] - self._table_m, inside.min(axis=1)])
 
-    def _gradient(self, pair: int, q: F64) -> F64 | None:
-        """How the distance of `pair` changes with the joints, (M,); the scene stands at `q`."""
+    def _gradients(self, pair: int, q: F64) -> list[tuple[F64, float]]:
+        """How the distance of `pair` changes with the joints, (M,), and where it is measured farther away than
+        that distance, by how much: a capsule above the table comes down with one end or the other. The scene
+        stands at `q`."""
         scene, n, count = self._scene, self.contacts, self.capsules
         if pair < n:
-            return scene.apart(*self._geoms[pair], q)
+            return [(scene.apart(*self._geoms[pair], q), 0.0)]
         k = (pair - n) % count
         if pair < n + count:
             return scene.towards(k, 2, 1.0, q)

@@ -105,14 +105,17 @@ class GuardScene:
             scale[flat] = (jaw.angle(w + 1e-4) - jaw.angle(w - 1e-4)) / 2e-4
         return scale
 
-    def towards(self, k: int, side: int, sign: float, q: F64) -> F64:
-        """Gradient (M,) of the distance between moving capsule `k` and a plane it lies on the `sign` side of
-        along world axis `side`, m per unit of the flat vector. Needs `mj_comPos`."""
-        geom = int(self.moving[k])
-        along = self.data.geom_xmat[geom, 2::3] * self.half[k]
-        # The end of the capsule that is nearest to the plane.
-        point = self.data.geom_xpos[geom] - along * np.sign(along[side]) * sign
-        return self._jacobian(geom, point)[side] * sign * self.jaw_scale(q)
+    def towards(self, k: int, side: int, sign: float, q: F64) -> list[tuple[F64, float]]:
+        """For both ends of moving capsule `k`: the gradient (M,) of its distance to a plane on whose `sign` side
+        it lies along world axis `side`, m per unit of the flat vector, and how much farther from it that end is
+        than the nearer one, m. Needs `mj_comPos`."""
+        geom, scale = int(self.moving[k]), self.jaw_scale(q)
+        centre, along = self.data.geom_xpos[geom], self.data.geom_xmat[geom, 2::3] * self.half[k]
+        rise = float(along[side]) * sign
+        return [
+            (self._jacobian(geom, centre + end * along)[side] * sign * scale, abs(rise) + end * rise)
+            for end in (-1.0, 1.0)
+        ]
 
     def apart(self, one: int, two: int, q: F64) -> F64:
         """Gradient (M,) of the distance between two geoms. Needs `mj_comPos`."""

@@ -79,14 +79,14 @@ class Mover:
                 note("gripper_force")
         if fltr.at_rest and (velocity is None or not velocity.any()) and (wanted == fltr.p).all():
             return
-        aim, pace = collision.slide(fltr.p, wanted, velocity)
+        aim, pace = collision.slide(fltr, wanted, velocity)
         step = fltr.propose(aim, pace, speed, collision.slid)
         hits = collision.blocked(fltr, step)
         if hits or collision.sliding:
             for name in collision.names([*collision.sliding, *hits]):
                 note(name)
         if hits:
-            aim, pace = collision.slide(fltr.p, wanted, velocity, hits)
+            aim, pace = collision.slide(fltr, wanted, velocity, hits)
             step = fltr.propose(aim, pace, speed, collision.slid)
             hits = collision.blocked(fltr, step)
             if hits:

@@ -73,8 +73,7 @@ def test_gradients_agree_with_differences():
         for k in np.flatnonzero((d > 0.002) & (d < 0.05)).tolist():
             model.distances(q)
             mujoco.mj_comPos(model._scene.model, model._scene.data)
-            gradient = model._gradient(k, q)
-            assert gradient is not None
+            gradient = min(model._gradients(k, q), key=lambda way: way[1])[0]  # where it is nearest
             step = 1e-6 * np.eye(q.size)
             numeric = np.array([(model.distances(q + h)[k] - model.distances(q - h)[k]) / 2e-6 for h in step])
             if np.abs(gradient - numeric).max() < 2e-3 * (1 + np.abs(numeric).max()):

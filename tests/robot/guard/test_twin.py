@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from guard_fakes import MS, assert_limits
+from twinloop.robot.loop import ControlLoop
 from twinloop.robot.rig import load_rig
 from twinloop.robot.types import ActionChunk
 from twinloop.sim.scene import build_scene
 from twinloop.sim.twin import Twin, TwinRobot
 
 COMMANDS = 3000
+HUNTING_DEG = 0.3  # what an arm may move for ever before something that it cannot pass
 OVERSHOOT_M = 0.02  # what docs/safety.md states for the true arm: servo lag, backlash and sag come on top
 
 
@@ -53,3 +55,39 @@ def test_random_commands_on_the_twin_keep_every_limit():
     assert {"jerk", "table"} <= set(guard.limits.total)
     robot.close()
     assert "released_unparked" not in guard.limits.total
+
+
+class _Constant:
+    def __init__(self, q_rad):
+        self.q_rad = q_rad
+
+    def reset(self, *_args, **_options):
+        pass
+
+    def act(self, observation):
+        t = observation.t_ns
+        return ActionChunk(t, 33 * MS, {"arm": self.q_rad[None]}, {}, t + 90 * MS)
+
+
+class _Sent:
+    def __init__(self):
+        self.q_rad = []
+
+    def on_step(self, _observation, applied):
+        self.q_rad.append(applied.sent_q["arm"])
+
+
+@pytest.mark.parametrize("goal_deg", [(-14.6, -98, 97, 70, -68), (0, -99, 96, 73, -87), (0, 60, 0, 30, 0)])
+def test_an_arm_held_off_a_constant_goal_comes_to_rest(goal_deg):
+    """Folded onto itself or pressed to the table: what is sent must not hunt between two limits."""
+    twin = Twin(build_scene(load_rig("so101")))
+    twin.set_arm("arm", np.array([0.0, -0.6, 0.45, 1.3, -1.52]), 0.0)
+    robot, sent = TwinRobot(twin), _Sent()
+    robot.open()
+    try:
+        ControlLoop(robot, _Constant(np.radians(goal_deg)), 33 * MS, (sent,)).run(6000 * MS)
+    finally:
+        robot.close()
+    last_s = np.degrees(sent.q_rad)[90:]
+    assert np.ptp(last_s, axis=0).max() < HUNTING_DEG
+    assert np.abs(last_s[-1] - goal_deg).max() > 1.0  # held off it
