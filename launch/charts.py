@@ -67,8 +67,9 @@ def svg(chart: Chart) -> str:
     names = list(chart.categories)
     for x in range(len(names)) if names else x_ticks:
         label = escape(names[int(x)]) if names else number(x)
+        anchor = "end" if px(x) > WIDTH - RIGHT - 6 and not names else "middle"  # the last one stays inside
         parts.append(
-            f'<text class="tick" x="{px(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{label}</text>'
+            f'<text class="tick" x="{px(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="{anchor}">{label}</text>'
         )
     parts.append(
         f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -67,7 +67,7 @@ class Report:
             )
         self._parts.append(f'<div class="keys">{"".join(cells)}</div>')
 
-    def table(self, caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    def table(self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table; numbers are aligned right."""
         head = "".join(f"<th>{escape(str(c))}</th>" for c in columns)
         body = "".join(
@@ -142,7 +142,8 @@ def _shown(cell: object) -> str:
 
 
 def _align(cell: object) -> str:
-    return ' class="n"' if isinstance(cell, int | float) and not isinstance(cell, bool) else ""
+    number = isinstance(cell, int | float) and not isinstance(cell, bool)
+    return ' class="n"' if number or cell == "-" else ""  # "-": no number there
 
 
 # Long lines: style sheet.
@@ -163,7 +164,7 @@ flex-direction:column;position:relative}.key b{font-size:1.5rem;line-height:1.25
 border-radius:9px;color:#fff}.badge.met{background:#23875a}.badge.missed{background:#c2402e}
 .scroll{overflow-x:auto}table{border-collapse:collapse;margin:.8rem 0;font-size:.92rem;min-width:50%}
 caption{text-align:left;color:var(--soft);padding-bottom:4px}th,td{padding:5px 12px;border-bottom:1px solid
-var(--line);text-align:left;white-space:nowrap}td.n{text-align:right;font-variant-numeric:tabular-nums}
+var(--line);text-align:left;white-space:nowrap}th{white-space:normal;vertical-align:bottom;max-width:8.5em}td.n{text-align:right;font-variant-numeric:tabular-nums}
 figure{margin:.8rem 0;max-width:680px}figcaption{font-size:.85rem;color:var(--soft);margin-bottom:4px}
 svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick,.axis{font:11px system-ui;fill:var(--soft)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:.82rem;color:var(--soft)}
