@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..sim.randomize import standard
 from .charts import Chart, Series, histogram
 from .demo import DemoResult, figures, world_plan
 from .report import Figure, Picture, Report
-from .video import stills
+from .video import Film
 
 TARGET = 0.95  # success of the camera policy
 STATE_TARGET = 0.97
@@ -24,7 +25,7 @@ FILM_STILLS = 6
 ZOOM = 1.6  # of what the cameras saw
 
 
-def write_report(result: DemoResult, film: Path | None) -> Path:
+def write_report(result: DemoResult, film: Film | None) -> Path:
     """Write `report.html` into the demo's folder."""
     config, evaluation = result.config, result.evaluation
     total = sum(result.seconds.values())
@@ -56,8 +57,8 @@ def write_report(result: DemoResult, film: Path | None) -> Path:
     )
     if film is not None:
         report.heading("The policy at work")
-        report.images([Picture(rgb, f"{t_s:.1f} s") for t_s, rgb in stills(film, FILM_STILLS)])
-        report.link("Film of these episodes, unseen in training", film.name)
+        report.images([Picture(rgb, caption) for caption, rgb in film.stills(FILM_STILLS)])
+        report.link("Film of these episodes, unseen in training", film.path.name)
     _pictures(report, result)
     _guard(report, result)
     _tracking(report, result)
@@ -96,14 +97,15 @@ def _guard(report: Report, result: DemoResult) -> None:
     report.heading("What the guard did")
     report.text(
         "Every command passed the guard at its own rate. A limit that acted changed what was sent; nothing "
-        "else did. jerk and acceleration act whenever a goal is asked for faster than the arm may follow."
+        "else did. jerk and acceleration act whenever a goal is asked for faster than the arm may follow; table and "
+        "self_collision where the motion slid along what was in its way. docs/safety.md has all of them."
     )
     ticks = max(1.0, evaluation.loop["steps"] * result.rig.guard.rate_hz / result.rig.control_hz)
     rows = [
-        (name, n, f"{100 * n / ticks:.2f} %", evaluation.limited_episodes.get(name, 0))
+        (name, n, 100 * n / ticks, evaluation.limited_episodes.get(name, 0))
         for name, n in sorted(evaluation.limits.items(), key=lambda item: -item[1])
     ]
-    report.table("limits that acted", ("limit", "guard ticks", "share of ticks", "episodes"), rows)
+    report.table("limits that acted", ("limit", "guard ticks", "% of all ticks", "episodes"), rows)
     report.table(
         "protections on this robot",
         ("protection", "active", "detail"),
@@ -154,8 +156,10 @@ def _timing(report: Report, result: DemoResult) -> None:
     report.text(
         f"{int(loop['steps'])} steps, {int(loop['overruns'])} longer than a period, {int(loop['stalls'])} stalls."
     )
-    values = np.clip(evaluation.compute_ms, 0, np.percentile(evaluation.compute_ms, 99.5))
-    report.chart(Chart("work per step", "ms", "steps", [histogram(values.tolist(), 40, 0.0)]))
+    values = np.asarray(evaluation.compute_ms)
+    most = float(np.percentile(values, 99.5))
+    rest = f"work per step; {int((values > most).sum())} steps of more than {most:.1f} ms are not drawn"
+    report.chart(Chart(rest, "ms", "steps", [histogram(values[values <= most].tolist(), 40, 0.0)]))
 
 
 def _training(report: Report, result: DemoResult) -> None:
@@ -167,7 +171,8 @@ def _training(report: Report, result: DemoResult) -> None:
         f"{used.get('method')} policy, {used.get('parameters'):,} parameters, chunks of {used.get('chunk')} rows, "
         f"{aux} the auxiliary loss that regresses the objects' positions, demonstrations "
         f"{'with' if result.config.noise_rad else 'without'} injected noise, {used.get('retakes', 0)} steps shown "
-        f"again under other looks; {trained.step} steps in "
+        f"again under other looks (those of the {used.get('validation_episodes')} validation episodes are left out); "
+        f"{trained.step} training steps in "
         f"{trained.wall_s:.0f} s ({trained.steps_per_s:.1f} a second) on {used.get('device')}."
     )
     curves = [
@@ -189,8 +194,13 @@ def _failures(report: Report, result: DemoResult) -> None:
         report.text("None.")
         return
     report.text(
-        f"Seeds {', '.join(map(str, failed))}. See one with: twinloop deploy {result.config.out}/policy --sim "
-        f"--task {result.config.task} --seed {failed[0]} --film failure.mp4"
+        f"{'Seeds' if len(failed) > 1 else 'Seed'} {', '.join(map(str, failed))}. "
+        "The same episode again, with a film:"
+    )
+    out = result.config.out
+    report.command(
+        f"twinloop deploy {shlex.quote(f'{out}/policy')} --sim --rig {shlex.quote(result.config.rig)} "
+        f"--seed {failed[0]} --film {shlex.quote(f'{out}/failure.mp4')}"
     )
 
 

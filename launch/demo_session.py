@@ -82,5 +82,5 @@ def run_with_progress(config: DemoConfig, film: bool = True) -> int:
     )
     say(f"report: {page}")
     if video is not None:
-        say(f"film:   {video}")
+        say(f"film:   {video.path}")
     return 0

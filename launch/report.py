@@ -55,6 +55,10 @@ class Report:
         for paragraph in text.split("\n\n"):
             self._parts.append(f"<p>{escape(paragraph)}</p>")
 
+    def command(self, text: str) -> None:
+        """A line for a terminal."""
+        self._parts.append(f"<pre>{escape(text)}</pre>")
+
     def figures(self, figures: Sequence[Figure]) -> None:
         """A row of key figures."""
         cells = []
@@ -68,8 +72,12 @@ class Report:
         self._parts.append(f'<div class="keys">{"".join(cells)}</div>')
 
     def table(self, caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table; numbers are aligned right."""
-        head = "".join(f"<th>{escape(str(c))}</th>" for c in columns)
+        """A table; numbers are aligned right, and so are the names of their columns."""
+        rows = list(rows)
+        first = rows[0] if rows else [""] * len(columns)
+        head = "".join(
+            f"<th{_align(cell)}>{escape(str(c))}</th>" for c, cell in zip(columns, first, strict=True)
+        )
         body = "".join(
             "<tr>" + "".join(f"<td{_align(cell)}>{escape(_shown(cell))}</td>" for cell in row) + "</tr>"
             for row in rows
@@ -164,7 +172,7 @@ flex-direction:column;position:relative}.key b{font-size:1.5rem;line-height:1.25
 border-radius:9px;color:#fff}.badge.met{background:#23875a}.badge.missed{background:#c2402e}
 .scroll{overflow-x:auto}table{border-collapse:collapse;margin:.8rem 0;font-size:.92rem;min-width:50%}
 caption{text-align:left;color:var(--soft);padding-bottom:4px}th,td{padding:5px 12px;border-bottom:1px solid
-var(--line);text-align:left;white-space:nowrap}th{white-space:normal;vertical-align:bottom;max-width:8.5em}td.n{text-align:right;font-variant-numeric:tabular-nums}
+var(--line);text-align:left;white-space:nowrap}th{white-space:normal;vertical-align:bottom;max-width:8.5em}.n{text-align:right}td.n{font-variant-numeric:tabular-nums}
 figure{margin:.8rem 0;max-width:680px}figcaption{font-size:.85rem;color:var(--soft);margin-bottom:4px}
 svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick,.axis{font:11px system-ui;fill:var(--soft)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:.82rem;color:var(--soft)}

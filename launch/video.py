@@ -34,7 +34,34 @@ class StateLog:
         self.mocap.append((data.mocap_pos.copy(), data.mocap_quat.copy()))
 
 
-def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film of several episodes, one after the other."""
+
+    path: Path
+    fps: int
+    seeds: tuple[int, ...]
+    successes: tuple[bool, ...]
+    frames: tuple[int, ...]  # of each episode
+
+    def stills(self, count: int) -> list[tuple[str, U8]]:
+        """`count` pictures (h, w, 3), half the film's size, evenly over the film, each with what it shows."""
+        due = set(np.linspace(0, max(0, sum(self.frames) - 1), count).astype(int).tolist())
+        with av.open(str(self.path)) as container:
+            return [
+                (self._caption(k), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[::2, ::2])
+                for k, frame in enumerate(container.decode(container.streams.video[0]))
+                if k in due
+            ]
+
+    def _caption(self, frame: int) -> str:
+        ends = np.cumsum(self.frames)
+        k = min(int(np.searchsorted(ends, frame, side="right")), len(self.seeds) - 1)
+        t_s = (frame - (ends[k] - self.frames[k])) / self.fps
+        return f"seed {self.seeds[k]} ({'success' if self.successes[k] else 'failed'}), {t_s:.1f} s"
+
+
+def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out: Path) -> Film:
     """Run episodes `seeds` with `agent` and write what `camera` would have seen at 640x480 to `out` (mp4).
 
     The policy itself sees the world's own pictures; the film is rendered from the logged states with the
@@ -45,6 +72,8 @@ def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out:
     agents = agent.build(world)
     renderer = Renderer(world.scene.model, profile="faithful")
     rgb = np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    successes: list[bool] = []
+    frames: list[int] = []
     with av.open(str(out), "w") as container:
         stream = container.add_stream("h264", rate=fps, options={"crf": "28", "preset": "veryfast"})
         stream.width, stream.height = SIZE
@@ -56,26 +85,15 @@ def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out:
                 logs.append(StateLog(twin))
                 return agents(twin)
 
-            run_episode(world, make, seed, observers=[_Late(logs)], settle_steps=15)
+            result = run_episode(world, make, seed, observers=[_Late(logs)], settle_steps=15)
+            successes.append(result.success)
+            frames.append(len(logs[0].qpos))
             for qpos, mocap in zip(logs[0].qpos, logs[0].mocap, strict=True):
                 renderer.render_state(qpos, world.scene.cameras[camera], rgb, mocap=mocap)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         container.mux(stream.encode())
     renderer.close()
-    return out
-
-
-def stills(film: Path, count: int) -> list[tuple[float, U8]]:
-    """`count` pictures (h, w, 3), half the film's size, evenly over the film, each with its time, s."""
-    with av.open(str(film)) as container:
-        stream = container.streams.video[0]
-        due = np.linspace(0, max(0, stream.frames - 1), count).astype(int)
-        frames = enumerate(container.decode(stream))
-        return [
-            (float(frame.time or 0.0), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)[::2, ::2])
-            for k, frame in frames
-            if k in due
-        ]
+    return Film(out, fps, tuple(seeds), tuple(successes), tuple(frames))
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,12 +146,28 @@ def worker_count(asked: int | None) -> int:
     return asked or cores
 
 
-def policy_needs(policy: Path | None) -> tuple[tuple[str, ...], tuple[int, int] | None]:
-    """Cameras that a checkpoint wants, and the picture size (width, height) px it was trained from."""
-    if policy is None:
-        return (), None
+@dataclass(frozen=True, slots=True)
+class PolicyNeeds:
+    """What a checkpoint wants of the world that it runs in."""
+
+    cameras: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None  # width, height px of the pictures that it was trained from
+    task: str = ""  # the task of its demonstrations, "" = unknown
+
+    def choose_task(self, asked: str | None) -> str:
+        """The task to run: `asked`, or the one that the policy was trained on."""
+        if asked is None and not self.task:
+            raise UsageError("the checkpoint does not say which task it was trained on; give --task")
+        return asked or self.task
+
+
+def policy_needs(policy: Path) -> PolicyNeeds:
+    """Read them from a checkpoint."""
     from ..policies.checkpoint import read_config
 
     config = read_config(policy)
     sizes = {(width, height) for height, width in config.recorded.values()}
-    return tuple(config.cameras), sizes.pop() if len(sizes) == 1 else None
+    task = config.training.get("task")
+    return PolicyNeeds(
+        tuple(config.cameras), sizes.pop() if len(sizes) == 1 else None, task if isinstance(task, str) else ""
+    )

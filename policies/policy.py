@@ -33,7 +33,7 @@ class PolicyConfig:
     chunk: int  # H, rows
     rig: str
     rig_hash: str
-    training: Mapping[str, Any] = field(default_factory=dict)  # seed, data, steps, versions: for people
+    training: Mapping[str, Any] = field(default_factory=dict)  # seed, data, task, steps, versions
 
 
 @dataclass(frozen=True, slots=True)

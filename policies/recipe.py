@@ -128,6 +128,7 @@ def describe(samples: Samples, config: TrainConfig, fingerprint: str) -> PolicyC
             "torch": torch.__version__,
             "seed": config.seed,
             "dataset": fingerprint,
+            "task": samples.task,
             "steps": config.steps,
             "batch": config.batch,
             "lr": config.lr,

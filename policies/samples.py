@@ -55,6 +55,7 @@ class Samples:
     fps: float  # rows per second
     rig: str
     rig_hash: str
+    task: str = ""  # the task that all episodes show, as `twinloop record --task` knows it; "" = unknown
     images: Mapping[str, U8] = field(default_factory=dict)  # camera -> (N, h, w, 3), array or memmap
     aux: F32 | None = None  # (N, K) m: what the pictures shall tell, such as positions of objects
     aux_names: tuple[str, ...] = ()
@@ -166,6 +167,7 @@ class Samples:
             fps=float(spec.fps),
             rig=str(spec.extra.get("rig", spec.robot_type)),
             rig_hash=str(spec.extra.get("rig_hash", "")),
+            task=str(spec.extra.get("task", "")),
             images={camera: dataset.cache(camera, image_size) for camera in wanted},
             aux=None if aux is None else _rows(dataset, aux),
             aux_names=() if aux is None else tuple(spec.vectors[aux]),

@@ -82,7 +82,9 @@ def train(
     samples.check()
     out = Path(out)
     if not resume and ((out / STATE).exists() or (out / WEIGHTS).exists()):
-        raise UsageError(f"{out}: holds a training already; resume it, or choose another folder")
+        raise UsageError(
+            f"{out}: holds a training already; go on with it (--resume, resume=True), or choose another folder"
+        )
     with cpu_threads(config.threads), torch.random.fork_rng():
         return _Training(samples, config, out).run(progress, resume, stop)
 

@@ -24,8 +24,8 @@ class Command:
     """Run on the twin. Hardware and emulated devices are not in this version."""
     rig: str = "so101"
     """Rig name or path of a rig file."""
-    task: str = "pick_place"
-    """Task whose scene and success test are used."""
+    task: str | None = None
+    """Task whose scene and success test are used; by default the one the policy was trained on."""
     episodes: int = 1
     """Episodes to run."""
     seed: int = 2_000_000
@@ -50,8 +50,9 @@ class Command:
         within("--seed", self.seed, SEEDS)
         if self.film is not None:
             output_file("--film", self.film)
-        cameras, size = policy_needs(self.policy)
-        plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=size)
+        needs = policy_needs(self.policy)
+        task = needs.choose_task(self.task)
+        plan = WorldPlan(load_rig(self.rig), task, cameras=needs.cameras, size=needs.size)
         seeds = range(self.seed, self.seed + self.episodes)
         successes = 0
         for result in deploy(plan, self.policy, seeds, self.record):
@@ -61,13 +62,12 @@ class Command:
                 f"seed {result.seed}: {'success' if result.success else 'FAILED'} after {result.steps} steps, "
                 f"{'parked' if result.parked else 'NOT parked'}; guard ticks: {acted or 'none'}"
             )
-        say(f"{successes} of {self.episodes} episodes succeeded")
+        say(f"{task}: {successes} of {self.episodes} episodes succeeded")
         if self.film is not None:
             world = plan.open()
             try:
-                say(
-                    f"film: {film(world, AgentPlan(self.policy), seeds, next(iter(plan.rig.cameras)), self.film)}"
-                )
+                camera = next(iter(plan.rig.cameras))
+                say(f"film: {film(world, AgentPlan(self.policy), seeds, camera, self.film).path}")
             finally:
                 world.close()
         return 0

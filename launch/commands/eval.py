@@ -14,7 +14,7 @@ class Command:
     """Run a policy on unseen seeds of the randomised twin, through the same loop and guard as a deployment.
 
     Example:
-        twinloop eval out/lift-policy --task lift --episodes 100
+        twinloop eval out/lift-policy --episodes 100
         twinloop eval --expert --task stack       how good is the scripted expert?
     """
 
@@ -24,8 +24,9 @@ class Command:
     """Run the task's scripted expert instead of a policy."""
     rig: str = "so101"
     """Rig name or path of a rig file."""
-    task: str = "pick_place"
-    """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
+    task: str | None = None
+    """Task: reach, lift, pick_place, push, stack, or a plug-in's; by default the one the policy was trained on,
+    pick_place for --expert."""
     episodes: int = 100
     """Seeds to run."""
     first_seed: int = 1_000_000
@@ -45,7 +46,7 @@ class Command:
         from ..arguments import EPISODES, SEEDS, output_file, within
         from ..evaluate import evaluate
         from ..progress import counter, say
-        from ..workers import WorldPlan, policy_needs, worker_count
+        from ..workers import PolicyNeeds, WorldPlan, policy_needs, worker_count
 
         if (self.policy is None) != self.expert:
             raise UsageError("give either the folder of a policy or --expert")
@@ -55,8 +56,9 @@ class Command:
         if self.json is not None:
             output_file("--json", self.json)
         rig = load_rig(self.rig)
-        cameras, size = policy_needs(self.policy)
-        plan = WorldPlan(rig, self.task, cameras=cameras, size=size, randomize=self.randomize)
+        needs = PolicyNeeds(task="pick_place") if self.policy is None else policy_needs(self.policy)
+        task = needs.choose_task(self.task)
+        plan = WorldPlan(rig, task, cameras=needs.cameras, size=needs.size, randomize=self.randomize)
         seeds = range(self.first_seed, self.first_seed + self.episodes)
         with counter("eval", self.episodes) as tick:
             found = evaluate(
@@ -68,7 +70,7 @@ class Command:
             )
         low, high = found.interval()
         say(
-            f"success {sum(found.successes)}/{len(found.successes)} "
+            f"{task}: success {sum(found.successes)}/{len(found.successes)} "
             f"({100 * low:.0f} to {100 * high:.0f} % at 95 % confidence), all arms parked: "
             f"{'yes' if found.parked == len(seeds) else 'NO'}"
         )
@@ -77,6 +79,7 @@ class Command:
         if self.json is not None:
             failed = [s for s, ok in zip(found.seeds, found.successes, strict=True) if not ok]
             figures = {
+                "task": task,
                 "success": found.rate,
                 "interval_95": (low, high),
                 "failed_seeds": failed,

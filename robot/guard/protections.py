@@ -68,7 +68,7 @@ def protections(
             f"{g.stale_camera_ms:g} ms: {', '.join(cameras)}" if cameras else "no camera has been read yet",
         ),
         Protection("heartbeat", heartbeat, f"{g.heartbeat_ms:g} ms; armed by the first beat"),
-        Protection("stall", True, f"later than {STALL_PERIODS} periods: anchor on the measured pose"),
+        Protection("stall", True, f"a tick later than {STALL_PERIODS} periods: on from the measured pose"),
         Protection("estop", True, "in software, latched; no substitute for a power cut"),
         Protection("park", True, f"at {g.park_speed:g} of the velocity limits, then torque off"),
         Protection("black_box", True, f"last {BLACKBOX_S:g} s, {blackbox}"),

@@ -167,6 +167,16 @@ def test_record_refuses_what_it_cannot_do(tmp_path, recorded):
     assert not (tmp_path / "d").exists()
 
 
+def test_a_policy_knows_its_task(tmp_path, recorded):
+    policy = tmp_path / "policy"
+    train = ("train", recorded, policy, "--method", "bc", "--state", "--steps", "2")
+    assert twinloop(*train).returncode == 0
+    refused(twinloop(*train), "holds a training already", "--resume")
+    for command in (("eval", policy, "--episodes", "1", "--workers", "1"), ("deploy", policy, "--sim")):
+        done = twinloop(*command)
+        assert done.returncode == 0 and "reach: " in done.stdout, done.stderr
+
+
 def test_train_on_a_camera_that_was_not_recorded(tmp_path, recorded):
     refused(twinloop("train", recorded, tmp_path / "p", "--cameras", "front"), "no camera 'front'")
 
@@ -301,6 +311,7 @@ samples = Samples(rng.normal(size=(n, 2)).astype("float32"), rng.normal(size=(n,
 train(samples, replace(default_config("bc"), steps=2, threads=1), Path(sys.argv[1]))
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "policy")], check=True, capture_output=True)
+    refused(twinloop("eval", tmp_path / "policy", "--episodes", "1"), "which task", "--task")
     refused(
         twinloop("eval", tmp_path / "policy", "--task", "reach", "--episodes", "1", "--workers", "1"), "a.pos"
     )

@@ -160,7 +160,7 @@ def test_a_finished_training_resumes_to_itself(rows: Samples, small: TrainConfig
 
 def test_a_training_is_never_overwritten(rows: Samples, small: TrainConfig, tmp_path: Path) -> None:
     train(rows, replace(small, steps=3), tmp_path / "a")
-    with pytest.raises(UsageError, match="holds a training already; resume it, or choose another folder"):
+    with pytest.raises(UsageError, match="holds a training already; go on with it"):
         train(rows, replace(small, steps=3), tmp_path / "a")
 
 
