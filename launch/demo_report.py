@@ -46,7 +46,11 @@ def write_report(result: DemoResult, film: Film | None) -> Path:
                 f"95 % interval {100 * low:.0f}..{100 * high:.0f} %; target {100 * target:.0f} %",
                 evaluation.rate >= target if count >= 50 else None,
             ),
-            Figure("whole job", f"{total / 60:.1f} min", "target 10 min on two cores", total <= TARGET_S),
+            Figure("what was left of the job", f"{total / 60:.1f} min", "resumed")
+            if config.resume
+            else Figure(
+                "whole job", f"{total / 60:.1f} min", "target 10 min on two cores", total <= TARGET_S
+            ),
             Figure(
                 "simulated per episode", f"{np.mean(evaluation.durations_s):.1f} s", "to the end of the task"
             ),
@@ -102,7 +106,7 @@ def _guard(report: Report, result: DemoResult) -> None:
     )
     ticks = max(1.0, evaluation.loop["steps"] * result.rig.guard.rate_hz / result.rig.control_hz)
     rows = [
-        (name, n, 100 * n / ticks, evaluation.limited_episodes.get(name, 0))
+        (name, n, round(100 * n / ticks, 2), evaluation.limited_episodes.get(name, 0))
         for name, n in sorted(evaluation.limits.items(), key=lambda item: -item[1])
     ]
     report.table("limits that acted", ("limit", "guard ticks", "% of all ticks", "episodes"), rows)
@@ -150,7 +154,7 @@ def _timing(report: Report, result: DemoResult) -> None:
                 loop["compute_p99_ms"],
                 loop["compute_max_ms"],
             ),
-            ("lateness, twin's clock", "", loop["lateness_p99_ms"], loop["lateness_max_ms"]),
+            ("lateness, twin's clock", "-", loop["lateness_p99_ms"], loop["lateness_max_ms"]),
         ],
     )
     report.text(
@@ -173,7 +177,7 @@ def _training(report: Report, result: DemoResult) -> None:
         f"{'with' if result.config.noise_rad else 'without'} injected noise, {used.get('retakes', 0)} steps shown "
         f"again under other looks (those of the {used.get('validation_episodes')} validation episodes are left out); "
         f"{trained.step} training steps in "
-        f"{trained.wall_s:.0f} s ({trained.steps_per_s:.1f} a second) on {used.get('device')}."
+        f"{trained.wall_s:.0f} s ({trained.step / max(trained.wall_s, 1e-9):.1f} a second) on {used.get('device')}."
     )
     curves = [
         Series("training", [s for s, _ in trained.losses], [v for _, v in trained.losses]),
