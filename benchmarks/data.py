@@ -1,8 +1,8 @@
-"""Recording and loading: one JSON line a figure. Run: python benchmarks/data.py [--no-default]
+"""Recording and loading: one JSON line a figure. Run: python benchmarks/data.py [--quick]
 
 Two 480x640 cameras at 30 fps for 10 s, each side in a process of its own; CPU seconds cover everything from
 the first row to the saved episode. Peer: LeRobot 0.6.1 in its own environment
-(benchmarks/peers/lerobot_env.sh); without it the figures come alone. `--no-default` leaves out LeRobot's
+(benchmarks/peers/lerobot_env.sh); without it the figures come alone. `--quick` leaves out LeRobot's
 default mode, whose save takes a minute. CPU seconds hardly depend on what else runs; wall times do.
 """
 
@@ -23,9 +23,11 @@ HERE = Path(__file__).parent
 PEER = Path(os.environ.get("TWINLOOP_LEROBOT_PYTHON", HERE / "peers/.venv-lerobot/bin/python"))
 sys.path.insert(0, str(HERE / "peers"))
 import scene  # noqa: E402
+from _figures import emit  # noqa: E402
 
 FRAMES = 300
 LOAD_S = 8.0
+PEER_NAME = "LeRobot 0.6.1"
 BATCH, CHUNK = 8, 100  # samples a batch, actions a sample
 
 
@@ -111,43 +113,39 @@ def child(*command: str) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def figure(
-    name: str, value: float, unit: str, target: str, peer: float | None = None, **more: object
-) -> None:
-    """Print one figure; `ratio` is how many times better than the peer we are."""
-    line: dict[str, object] = {"benchmark": "data", "figure": name, "value": round(value, 4), "unit": unit}
-    line["target"] = target
-    if peer is not None:
-        better = value / peer if unit.endswith("/cpu_s") else peer / value
-        line |= {"peer": "lerobot 0.6.1", "peer_value": round(peer, 4), "ratio": round(better, 2)}
-    print(json.dumps(line | more), flush=True)
-
-
 def main(arguments: list[str]) -> None:
-    has_peer = PEER.exists()
-    modes = [] if not has_peer else ["streaming"] if "--no-default" in arguments else ["streaming", "default"]
+    peers = ["streaming", "default"] if "--quick" not in arguments else ["streaming"]
+    peers = peers if PEER.exists() else []
     script = str(HERE / "peers/lerobot_data.py")
     with tempfile.TemporaryDirectory() as folder:
         ours = child(sys.executable, __file__, "record", f"{folder}/ours")
-        theirs = {m: child(str(PEER), script, "record", f"{folder}/{m}", m, str(FRAMES)) for m in modes}
-        for mode in modes or [None]:
-            peer = theirs[mode] if mode else {}
-            told = {"peer_mode": mode} if mode else {}
-            cores = ours["cpu_s"] / ours["seconds"]
-            peer_cores = peer["cpu_s"] / peer["seconds"] if peer else None
-            figure("record_cores_2x480x640x30", cores, "cores", "<= 0.25", peer_cores, **told)
-            figure("save_300_frames", ours["save_s"], "s", "< 1", peer.get("save_s"), **told)
-            figure("add_max", ours["add_max_ms"], "ms", "", peer.get("add_max_ms"), **told)
-            figure("add_p50", ours["add_p50_ms"], "ms", "", peer.get("add_p50_ms"), **told)
-        figure("dropped_frames", ours["dropped"], "frames", "0")
+        emit("two 480x640 cameras at 30 fps", ours["cpu_s"] / ours["seconds"], "cores", at_most=0.25)
+        emit(f"saving {FRAMES} frames", ours["save_s"], "s", at_most=1.0)
+        emit("adding a row, worst", ours["add_max_ms"], "ms")
+        emit("adding a row, median", ours["add_p50_ms"], "ms")
+        emit("dropped frames", ours["dropped"], "frames", at_most=0)
+        for mode in peers:
+            theirs = child(str(PEER), script, "record", f"{folder}/{mode}", mode, str(FRAMES))
+            peer = f"{PEER_NAME} ({mode})"
+            emit(f"{peer}: its cores over ours", theirs["cpu_s"] / ours["cpu_s"], "ratio")
+            emit(
+                f"{peer}: its saving over ours",
+                theirs["save_s"] / ours["save_s"],
+                "ratio",
+                s=theirs["save_s"],
+            )
+            emit(f"{peer}: its adding over ours, worst", theirs["add_max_ms"] / ours["add_max_ms"], "ratio")
         loaded = child(sys.executable, __file__, "load", f"{folder}/ours")
-        rate, peer_rate = loaded["samples"] / loaded["cpu_s"], None
-        if has_peer:
+        rate = loaded["samples"] / loaded["cpu_s"]
+        emit("random training samples", rate, "per CPU s")
+        if peers:
             seen = child(str(PEER), script, "load", f"{folder}/ours", str(LOAD_S))
-            peer_rate = seen["samples"] / seen["cpu_s"]
-        figure("load_samples", rate, "samples/cpu_s", ">= 5x", peer_rate)
-        figure("build_cache_600_pictures", loaded["cache_cpu_s"], "cpu_s", "")
-        figure("decode_one_picture", loaded["decode_cpu_ms"], "cpu_ms", "")
+            theirs = seen["samples"] / seen["cpu_s"]
+            emit(
+                f"random training samples over {PEER_NAME}", rate / theirs, "ratio", at_least=5.0, peer=theirs
+            )
+        emit("building the cache of 600 pictures", loaded["cache_cpu_s"], "CPU s")
+        emit("decoding one picture", loaded["decode_cpu_ms"], "CPU ms")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ joints but knows no collisions, expiry or monitors, and the twin without a guard
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from twinloop.sim.scene import build_scene
 from twinloop.sim.twin import Twin, TwinRobot
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "robot" / "guard"))
+from _figures import emit  # noqa: E402
 from guard_fakes import Bench  # noqa: E402
 
 SECONDS = 60.0
@@ -56,12 +56,6 @@ def chunk_at(now_ns: int, t: float) -> ActionChunk:
     width = np.full(8, 0.04 + 0.03 * np.sin(t))
     dt_ns = round(dt * 1e9)
     return ActionChunk(now_ns, dt_ns, {"arm": rows}, {"gripper": width}, now_ns + 8 * dt_ns)
-
-
-def report(figure: str, value: float, unit: str, **more: object) -> None:
-    print(
-        json.dumps({"benchmark": "guard", "figure": figure, "value": round(value, 4), "unit": unit, **more})
-    )
 
 
 def tick_times(make: Callable[[float, int], ActionChunk | None], seconds: float) -> np.ndarray:
@@ -122,7 +116,7 @@ def episode(guarded: bool) -> float:
 def main() -> None:
     rng = np.random.default_rng(0)
     peer = bare_ruckig(10.0)
-    report("ruckig alone, p50", float(np.median(peer)), "us")
+    emit("ruckig alone, p50", float(np.median(peer)), "us")
     wild = POSES[0]
 
     def random_poses(t: float, now: int) -> ActionChunk:
@@ -140,18 +134,18 @@ def main() -> None:
         runs = [tick_times(make, 10.0) for _ in range(3)]
         p50, p99 = np.min([np.percentile(times, [50, 99]) for times in runs], axis=0)
         mean = min(float(times.mean()) for times in runs)
-        report(f"{name}, mean", mean, "us", limit=110.0 if "pick" in name else None)
-        report(f"{name}, p50", float(p50), "us", ratio_to_ruckig=round(float(p50 / np.median(peer)), 1))
-        report(f"{name}, p99", float(p99), "us", limit=200.0)
+        emit(f"{name}, mean", mean, "us", at_most=110.0 if "pick" in name else None)
+        emit(f"{name}, p50", float(p50), "us", ratio_to_ruckig=round(float(p50 / np.median(peer)), 1))
+        emit(f"{name}, p99", float(p99), "us", at_most=200.0)
     without, guarded = (min(episode(kind) for _ in range(2)) for kind in (False, True))
-    report("60 s twin episode, real time factor with guard", SECONDS / guarded, "x", limit=25.0)
-    report(
+    emit("60 s twin episode, real time factor with guard", SECONDS / guarded, "x", at_least=25.0)
+    emit(
         "60 s twin episode, real time factor without",
         SECONDS / without,
         "x",
         ratio=round(guarded / without, 2),
     )
-    report("load average while measuring", os.getloadavg()[0], "")
+    emit("load average while measuring", os.getloadavg()[0], "programs")
 
 
 if __name__ == "__main__":

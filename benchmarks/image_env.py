@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import emit
 
 HERE = Path(__file__).parent
 PEER = Path(os.environ.get("TWINLOOP_ALOHA_PYTHON", HERE / "peers/.venv-aloha/bin/python"))
@@ -124,11 +125,6 @@ class Process:
         self._process.wait(60)
 
 
-def emit(name: str, value: float, unit: str, target: str | None = None, **more: object) -> None:
-    line = {"name": name, "value": value, "unit": unit, "target": target, **more}
-    print(json.dumps(line), flush=True)
-
-
 def main() -> None:
     ours = Process(sys.executable, __file__, "answer")
     peer = Process(str(PEER), str(HERE / "peers/aloha_image.py")) if PEER.exists() else None
@@ -177,7 +173,7 @@ def report(size: str, turns: dict[tuple[str, str], list[dict[str, float]]]) -> N
         return
     for key, shown in (("wall_s", "wall"), ("cpu_s", "CPU")):
         value = ratio("fast", "shipped", key)
-        emit(f"{size}: ours over gym-aloha as shipped, {shown}", value, "ratio", ">= 20", ok=value >= TARGET)
+        emit(f"{size}: ours over gym-aloha as shipped, {shown}", value, "ratio", at_least=TARGET)
     for name, mine, its, per_picture in (
         ("a rendered picture, as shipped", "fast", "shipped", True),
         ("gym-aloha rendering `top` alone, in this size", "fast", "one_camera", False),

@@ -19,6 +19,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from _figures import emit
+
 CAMERA_TARGET, STATE_TARGET, STATE_SECONDS = 95, 97, 15.0
 
 
@@ -68,10 +70,6 @@ def run(variant: Variant, out: Path) -> dict:
     return json.loads(result.read_text())
 
 
-def emit(**figure: object) -> None:
-    print(json.dumps(figure), flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the state policy alone")
@@ -86,24 +84,17 @@ def main() -> None:
             figures = run(variant, out)
             successes, target = figures["successes"], variant.target
             emit(
-                name=f"{variant.name}: success of {figures['episodes']}",
-                value=successes,
-                unit="episodes",
-                target=target and f">= {target}",
-                ok=None if target is None else successes >= target,
+                f"{variant.name}: success of {figures['episodes']}",
+                successes,
+                "episodes",
+                at_least=target,
                 demonstrations=figures["demonstrations"],
                 failed=figures["failed_seeds"],
                 seconds=figures["seconds"],
             )
             seconds = figures["training"]["wall_s"]
             fast = variant.target == STATE_TARGET
-            emit(
-                name=f"{variant.name}: training",
-                value=round(seconds, 1),
-                unit="s",
-                target=f"<= {STATE_SECONDS:g}" if fast else None,
-                ok=seconds <= STATE_SECONDS if fast else None,
-            )
+            emit(f"{variant.name}: training", seconds, "s", at_most=STATE_SECONDS if fast else None)
 
 
 if __name__ == "__main__":

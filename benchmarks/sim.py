@@ -8,13 +8,13 @@ One JSON line a figure. Ratios are taken in one run, repeats interleaved, median
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
 import sys
 import time
 
 import mujoco
 import numpy as np
+from _figures import emit
 from twinloop.launch.session import run_episode
 from twinloop.robot.loop import ControlLoop
 from twinloop.robot.rig import load_rig
@@ -26,15 +26,6 @@ from twinloop.sim.vector import TwinVectorEnv
 from twinloop.sim.world import open_world
 
 QUICK = "--quick" in sys.argv
-
-
-def emit(
-    name: str, value: object, unit: str, target: object = None, ok: bool | None = None, **more: object
-) -> None:
-    print(
-        json.dumps({"name": name, "value": value, "unit": unit, "target": target, "ok": ok, **more}),
-        flush=True,
-    )
 
 
 def vector_ratio() -> None:
@@ -82,8 +73,7 @@ def vector_ratio() -> None:
         "vector env step over bare mj_step, one thread",
         round(ratio, 3),
         "ratio",
-        ">= 0.8",
-        ratio >= 0.8,
+        at_least=0.8,
         envs=n,
         same_motion=round(statistics.median(moving), 3),
     )
@@ -122,8 +112,8 @@ def long_episode() -> None:
         factors.append(60.0 / (time.process_time() - start))
         hashes.append(sha.hexdigest())
         robot.release()
-    emit("60 s episode, guard at 200 Hz", round(max(factors), 1), "x real time", ">= 25", max(factors) >= 25)
-    emit("60 s episode, bit-identical twice", hashes[0] == hashes[1], "", True, hashes[0] == hashes[1])
+    emit("60 s episode, guard at 200 Hz", round(max(factors), 1), "x real time", at_least=25.0)
+    emit("60 s episode, bit-identical twice", float(hashes[0] == hashes[1]), "", at_least=1.0)
 
 
 def experts() -> None:
@@ -139,8 +129,7 @@ def experts() -> None:
             f"expert {task}, full randomisation, noise 0.03 rad",
             share,
             "success",
-            ">= 0.95",
-            share >= 0.95,
+            at_least=0.95,
             seeds=seeds,
         )
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +26,13 @@ from .collision import CollisionModel
 from .commands import Plan, fault_of, private, standing
 from .devices import Devices
 from .limits import MALFORMED, LimitCounter
+from .modes import MODES, Mode
 from .mover import Mover
 from .park import Parking, named_poses, with_openings
 from .protections import BLACKBOX_S, STALL_PERIODS, Protection, protections
 from .watch import Watch
 
 log = logging.getLogger(__name__)
-
-MODES = ("run", "hold", "park", "fault", "estop")  # in the black box: the index
-LATCHED = ("fault", "estop")
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """One press of the e-stop; each is another object."""
-
-    reason: str
 
 
 class Guard:
@@ -64,10 +54,7 @@ class Guard:
     ) -> None:
         g = rig.guard
         self.rig = rig
-        self._mode = "hold"
-        self._reason = "not opened"
-        self._stop: _Stop | None = None  # the e-stop: set at any time by anyone, cleared by `rearm` alone
-        self._fault: str | None = None  # the latched fault, while parking too
+        self._mode = Mode()
         self.limits = LimitCounter()
         self.period_ns = round(1e9 / g.rate_hz)
         self._clock = clock
@@ -103,12 +90,12 @@ class Guard:
     @property
     def mode(self) -> str:
         """One of "run", "hold", "park", "fault", "estop"."""
-        return self._mode if self._stop is None else "estop"
+        return self._mode.name
 
     @property
     def reason(self) -> str:
         """Why the mode is what it is."""
-        return self._reason if self._stop is None else self._stop.reason
+        return self._mode.reason
 
     def open(self) -> None:
         """Open the devices (goal := present, then torque on), anchor on the measured pose, hold.
@@ -126,7 +113,7 @@ class Guard:
             raise
         self._is_open = True
         self._last_ns = None
-        self._fault = None
+        self._mode.forget_fault()
         self._set_mode("hold", "opened")
 
     def close(self, *, unparked: bool = False) -> None:
@@ -145,7 +132,7 @@ class Guard:
             self.limits.add(["released_unparked"])
             log.warning("guard: torque off above the rest pose (mode %s: %s)", self.mode, self.reason)
         self._is_open = False
-        self._fault = None
+        self._mode.forget_fault()
         try:
             self._devices.close()
         finally:
@@ -157,8 +144,8 @@ class Guard:
 
         Raises `GuardFault` while the arm is still stopping, `DeviceError` when a device does not answer.
         """
-        pressed = self._stop
-        if self.mode not in LATCHED:
+        pressed = self._mode.pressed
+        if not self._mode.latched:
             return
         if self._is_open:
             if not self._mover.at_rest:
@@ -166,9 +153,7 @@ class Guard:
                     f"guard: still stopping after '{self.reason}'; re-arm when the arm is at rest"
                 )
             self._anchor()
-        if self._stop is pressed:  # else it was pressed again meanwhile
-            self._stop = None
-        self._fault = None
+        self._mode.release(pressed)  # unless it was pressed again meanwhile
         self._set_mode("hold", "re-armed")
 
     # ---------------------------------------------------------------- orders
@@ -196,12 +181,13 @@ class Guard:
         expiry_ns = round(self.rig.guard.expiry_ms * 1e6)
         held = before.sample(now)[0]
         self._plan = before.followed_by(chunk, self._layout, now, expiry_ns, held)
-        self._mode, self._reason, self._toward = "run", "chunk", None
+        self._mode.enter("run", "chunk")
+        self._toward = None
         return True
 
     def hold(self, reason: str = "hold") -> None:
         """Drop every pending command; stop within the limits and hold. A latched mode stays."""
-        if self.mode not in LATCHED:
+        if not self._mode.latched:
             self._set_mode("hold", reason)
 
     def estop(self, reason: str) -> None:
@@ -210,7 +196,7 @@ class Guard:
         May be called at any time, open or closed, from any thread and from a signal handler: nothing but
         `rearm` takes it back. The stop begins with the next tick.
         """
-        self._stop = _Stop(str(reason) if self._stop is None else self._stop.reason)
+        self._mode.press(str(reason))
 
     def park(self) -> None:
         """Start moving to the rest pose at `park_speed`; tick until `parked`.
@@ -297,10 +283,10 @@ class Guard:
         if 2 * since < self.period_ns:
             return  # a second tick in one period would double every velocity
         self._last_ns = now
-        if self._stop is not None and self._mode != "estop":
-            self._set_mode("estop", self._stop.reason)
+        if (stop := self._mode.unseen) is not None:
+            self._set_mode("estop", stop.reason)
         fault = self._devices.read(now)
-        if fault is not None and self.mode not in (*LATCHED, "park"):
+        if fault is not None and not self._mode.latched and self.mode != "park":
             self.limits.note("device")
             self._set_mode("fault", fault)
         if since > STALL_PERIODS * self.period_ns:
@@ -353,7 +339,7 @@ class Guard:
             self._mover.feel(name, state.force_n, state.width_m)
         for finding in self._watch.check(now, self._mover.p, self.mode == "run"):
             self.limits.note(finding.limit)
-            if finding.effect == "fault" and self.mode not in LATCHED:
+            if finding.effect == "fault" and not self._mode.latched:
                 self._set_mode("fault", finding.reason)
             elif finding.effect == "hold" and (self.mode == "run" or finding.yields and self.mode == "park"):
                 self._set_mode("hold", finding.reason)
@@ -365,18 +351,12 @@ class Guard:
         """Why no chunk may run now (one of `REJECT_REASONS`)."""
         if not self._is_open:
             return "park"
-        if self.mode in (*LATCHED, "park"):
+        if self._mode.latched or self.mode == "park":
             return self.mode
         return self._watch.unfit(now, self._toward is not None)
 
     def _set_mode(self, mode: str, reason: str) -> None:
-        if mode == "hold" and self._fault is not None:  # parking broke off: the fault is still there
-            mode, reason = "fault", self._fault
-        if mode in LATCHED:
-            log.warning("guard: %s: %s", mode, reason)
-        if mode == "fault":
-            self._fault = reason
-        self._mode, self._reason = mode, reason
+        self._mode.enter(mode, reason)
         self._plan, self._toward = None, None
         self._parked = False
 
