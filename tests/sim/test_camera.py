@@ -25,10 +25,10 @@ MS = 1_000_000
 SIZE = (96, 96)
 
 
-def add_cube(spec: mujoco.MjSpec) -> None:
-    body = spec.worldbody.add_body(name="cube", pos=[0.25, 0.0, 0.02], gravcomp=1)
+def add_cube(spec: mujoco.MjSpec, half_m: float = 0.02) -> None:
+    body = spec.worldbody.add_body(name="cube", pos=[0.25, 0.0, half_m], gravcomp=1)
     body.add_freejoint(name="cube")
-    body.add_geom(name="cube", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.02] * 3, rgba=[0.9, 0.1, 0.1, 1])
+    body.add_geom(name="cube", type=mujoco.mjtGeom.mjGEOM_BOX, size=[half_m] * 3, rgba=[0.9, 0.1, 0.1, 1])
 
 
 class Recorder:
@@ -349,11 +349,10 @@ def test_motion_blurs_a_faithful_picture_and_stillness_does_not(scene: Scene, fa
     assert column - place(rolled)[1] == pytest.approx(1.5 * early_s * per_metre, rel=0.25)
 
 
-def test_the_front_camera_sees_the_cube_in_every_draw(scene: Scene, renderer: Renderer) -> None:
+def test_the_front_camera_sees_the_cube_in_every_draw() -> None:
     """At 96x96 a 25 mm cube in the workspace is at least 4 px wide, whatever is drawn."""
-    randomizer = standard(scene.rig, scene)
-    half = scene.model.geom("cube").size.copy()
-    scene.model.geom("cube").size[:] = 0.0125
+    scene = build_scene(load_rig("so101"), lambda spec: add_cube(spec, 0.0125))
+    renderer, randomizer = Renderer(scene.model), standard(scene.rig, scene)
     address = int(scene.model.joint("cube").qposadr[0])
     for seed in range(16):
         draw = randomizer.draw(seed)
@@ -368,7 +367,7 @@ def test_the_front_camera_sees_the_cube_in_every_draw(scene: Scene, renderer: Re
                 pictures.append(eye.read().rgb.astype(int))
             changed = np.abs(pictures[0] - pictures[1]).max(axis=2) > 25
             assert changed.any(axis=0).sum() >= 4, (seed, x, y)
-    scene.model.geom("cube").size[:] = half
+    renderer.close()
 
 
 # --- optics -------------------------------------------------------------------------------------------------
