@@ -1,0 +1,110 @@
+"""A serial port that never waits longer than a deadline, and that one process owns."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from pathlib import Path
+from typing import Any, Protocol
+
+import serial
+
+from ..errors import DeviceError
+from ..interfaces import Clock
+
+
+class Port(Protocol):
+    """Bytes to and from a bus. All but `open` and `close` raise `DeviceError` once the device is gone."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def send(self, data: bytes) -> None: ...
+
+    def receive(self, deadline_ns: int) -> bytes:
+        """What has come, at once; waits for the first byte until `deadline_ns`. Empty: nothing came."""
+        ...
+
+
+class SerialPort:
+    """A tty: 8 data bits, no parity, one stop bit. Implements `Port`.
+
+    It is locked for this process, and other opens are refused (root's excepted).
+    """
+
+    def __init__(self, path: str, baud: int, clock: Clock) -> None:
+        self.path = path
+        self.baud = baud
+        self._clock = clock
+        self._serial: Any = None
+
+    def open(self) -> None:
+        """Open and lock. Raises `DeviceError` that says who holds the port, or what is missing."""
+        if self._serial is not None:
+            return
+        try:
+            self._serial = serial.Serial(self.path, self.baud, timeout=0, write_timeout=0.05, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise DeviceError(f"port {self.path}: {self._why(error)}") from None
+
+    def close(self) -> None:
+        port, self._serial = self._serial, None
+        if port is not None:
+            with contextlib.suppress(serial.SerialException, OSError):  # an unplugged one cannot be flushed
+                port.close()
+
+    def send(self, data: bytes) -> None:
+        port = self._opened()
+        try:
+            port.write(data)
+        except (serial.SerialException, OSError) as error:
+            raise self._gone(error) from None
+
+    def receive(self, deadline_ns: int) -> bytes:
+        port = self._opened()
+        wait_s = max(0.0, (deadline_ns - self._clock.now()) * 1e-9)
+        try:
+            if not select.select([port.fileno()], [], [], wait_s)[0]:
+                return b""
+            data = os.read(port.fileno(), 4096)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise self._gone(error) from None
+        if not data:  # readable and empty: the other end has hung up
+            raise self._gone(OSError("hung up"))
+        return data
+
+    def _opened(self) -> Any:
+        if self._serial is None:
+            raise DeviceError(f"port {self.path}: not open")
+        return self._serial
+
+    def _gone(self, error: Exception) -> DeviceError:
+        self.close()
+        return DeviceError(f"port {self.path}: gone ({error}); is its cable in?")
+
+    def _why(self, error: Exception) -> str:
+        number = getattr(error, "errno", None)
+        if not Path(self.path).exists():
+            return "not there; is the cable in? `twinloop doctor` lists the ports"
+        owners = port_owners(self.path)
+        if owners:
+            return (
+                f"in use by process {', '.join(map(str, owners))}; one process at a time may command an arm"
+            )
+        if number == 13:
+            return "permission denied; add yourself to the group dialout: sudo usermod -aG dialout $USER"
+        return str(error)
+
+
+def port_owners(path: str) -> list[int]:
+    """Ids of other processes that have the device `path` open, as far as /proc shows them to us."""
+    target, owners = os.path.realpath(path), []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if any(os.path.realpath(fd) == target for fd in (process / "fd").iterdir()):
+                owners.append(int(process.name))
+    return sorted(owners)
