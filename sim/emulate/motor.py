@@ -23,6 +23,7 @@ class Motor(Protocol):
 
     def sense(self) -> Sensed: ...
 
-    def drive(self, turns: float | None, duty_max: float) -> None:
-        """Servo to the angle `turns` with at most `duty_max` (0..1) of the supply; None lets go."""
+    def drive(self, turns: float | None, duty_max: float, p: int) -> None:
+        """Servo to the angle `turns` with at most `duty_max` (0..1) of the supply and the firmware's gain `p`
+        (its register); None lets go."""
         ...

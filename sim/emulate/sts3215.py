@@ -155,7 +155,7 @@ class Sts3215:
         let_go = self.status & self.get("unloading")
         if self.get("torque") != 1 or self.get("mode") != 0 or let_go:
             self._way = None
-            self.motor.drive(None, 0.0)
+            self.motor.drive(None, 0.0, 0)
             return
         if self._way is None:
             self._way, self._way_s = self._counts(sensed), 0.0
@@ -163,7 +163,7 @@ class Sts3215:
         share = min(self.get("torque_limit"), self.get("max_torque")) / 1000.0
         if self._latched & OVERLOAD:
             share = min(share, self.get("protective_torque") / 100.0)
-        self.motor.drive((self._way + self.get("offset")) / COUNTS, share)
+        self.motor.drive((self._way + self.get("offset")) / COUNTS, share, self.get("p"))
 
     def _goal(self) -> float:
         low, high = self.get("min_position"), self.get("max_position")

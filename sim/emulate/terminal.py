@@ -1,4 +1,4 @@
-"""A line on a pseudo-terminal: whoever opens its path sees a serial port with servos at the other end."""
+"""Lines on pseudo-terminals: whoever opens a path sees a serial port with servos at the other end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import select
 import termios
 import tty
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...robot.interfaces import Clock
 from .line import Line
@@ -20,19 +20,27 @@ BAUDS = {
 
 
 class Terminal:
-    """Serves `line` at `baud` on `path`; between bytes it calls `idle`, which lets the servos' time pass."""
+    """One end of a pseudo-terminal with `line` behind it; whoever opens `path` must set `baud`."""
 
-    def __init__(self, line: Line, baud: int, clock: Clock, idle: Callable[[int], None]) -> None:
+    def __init__(self, line: Line, baud: int, clock: Clock) -> None:
         self.path = ""
-        self._line = line
+        self.line = line
         self._baud = baud
         self._clock = clock
-        self._idle = idle
         self._ends: tuple[int, int] | None = None
         self._due: deque[tuple[int, bytes]] = deque()
 
+    @property
+    def is_open(self) -> bool:
+        return self._ends is not None
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the next answer has arrived; None when none is on its way."""
+        return self._due[0][0] if self._due else None
+
     def open(self) -> None:
-        """Make the terminal; raises `OSError` where there are none left."""
+        """Plug in; the path is another one each time. Raises `OSError` where there are no terminals left."""
         master, slave = pty.openpty()  # the slave stays open, so that nobody leaving is no hang-up
         for end in (master, slave):
             tty.setraw(end)
@@ -40,33 +48,43 @@ class Terminal:
         self._ends, self.path = (master, slave), os.ttyname(slave)
 
     def close(self) -> None:
-        """Hang up, as a pulled plug does; `open` again makes another path."""
+        """Pull the plug: whoever has it open is hung up on."""
         ends, self._ends = self._ends, None
         for end in ends or ():
             with contextlib.suppress(OSError):
                 os.close(end)
         self._due.clear()
 
-    def serve(self, until_ns: int) -> None:
-        """Answer until `until_ns` of the clock."""
-        while (now := self._clock.now()) < until_ns:
-            self._idle(now)
-            self._send(now)
-            if self._ends is None:
-                self._clock.sleep_until(until_ns)
-                continue
-            wait_ns = min(until_ns, self._due[0][0] if self._due else until_ns) - self._clock.now()
-            if select.select([self._ends[0]], [], [], max(0.0, wait_ns * 1e-9))[0]:
-                self._receive()
+    def fileno(self) -> int:
+        return -1 if self._ends is None else self._ends[0]
 
-    def _receive(self) -> None:
-        assert self._ends is not None
+    def receive(self) -> None:
+        """Take what the host wrote."""
+        if self._ends is None:
+            return
         data = os.read(self._ends[0], 4096)
         speed = BAUDS.get(termios.tcgetattr(self._ends[1])[4], 0)
         if speed == self._baud:  # at another speed a servo hears nothing that it knows
-            self._due.extend(self._line.receive(data, self._clock.now()))
+            self._due.extend(self.line.receive(data, self._clock.now()))
 
-    def _send(self, now: int) -> None:
+    def send(self) -> None:
+        """Hand over the answers that have arrived by now."""
+        now = self._clock.now()
         while self._due and self._due[0][0] <= now and self._ends is not None:
             with contextlib.suppress(BlockingIOError):  # nobody reads, and the terminal's buffer is full
                 os.write(self._ends[0], self._due.popleft()[1])
+
+
+def serve(terminals: Sequence[Terminal], clock: Clock, until_ns: int, idle: Callable[[], None]) -> None:
+    """Answer on all `terminals` until `until_ns` of the clock; `idle` runs in between, at least once."""
+    while True:
+        idle()
+        for terminal in terminals:
+            terminal.send()
+        now = clock.now()
+        if now >= until_ns:
+            return
+        due = min([until_ns, *(t.due_ns for t in terminals if t.due_ns is not None)])
+        ready = select.select([t for t in terminals if t.is_open], [], [], max(0, due - now) * 1e-9)[0]
+        for terminal in ready:
+            terminal.receive()

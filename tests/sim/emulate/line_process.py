@@ -11,7 +11,7 @@ from twinloop.sim.emulate.feetech import FeetechServos
 from twinloop.sim.emulate.line import Line
 from twinloop.sim.emulate.motor import Sensed
 from twinloop.sim.emulate.sts3215 import Sts3215
-from twinloop.sim.emulate.terminal import Terminal
+from twinloop.sim.emulate.terminal import Terminal, serve
 
 BAUD = 1_000_000
 LAG_S = 0.05
@@ -39,7 +39,7 @@ class FirstOrder:
         self.speed = moved / dt if dt > 0.0 else 0.0
         return Sensed(self.turns, self.speed, self.duty, abs(self.duty), 7.4, self.temperature_c)
 
-    def drive(self, turns, duty_max):
+    def drive(self, turns, duty_max, p):
         self.goal = turns
 
 
@@ -49,17 +49,18 @@ def main():
     line = Line(servos, BAUD)
     last = clock.now()
 
-    def idle(now):
+    def idle():
         nonlocal last
+        now = clock.now()
         if now > last:
             servos.step(now - last)
             last = now
 
-    terminal = Terminal(line, BAUD, clock, idle)
+    terminal = Terminal(line, BAUD, clock)
     terminal.open()
     print(terminal.path, flush=True)
     while True:
-        terminal.serve(clock.now() + 2_000_000)
+        serve([terminal], clock, clock.now() + 2_000_000, idle)
         if select.select([sys.stdin], [], [], 0)[0]:
             order = sys.stdin.readline()
             if not order:

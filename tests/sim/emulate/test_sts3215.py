@@ -24,7 +24,7 @@ class Bench:
     def sense(self):
         return self.sensed
 
-    def drive(self, turns, duty_max):
+    def drive(self, turns, duty_max, p):
         self.turns, self.duty_max = turns, duty_max
 
 

@@ -1,0 +1,111 @@
+"""An emulated rig in a process of its own, as a device is: what it does to time, it does to nobody else's."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import signal
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from ...robot.clock import RealClock
+from ...robot.errors import DeviceError
+from ...robot.rig import Rig
+from .rig import EmulatedRig
+
+START_S = 60.0  # importing MuJoCo and compiling the scene on a busy machine
+ANSWER_S = 5.0
+SLICE_NS = 2_000_000  # between two looks at the orders
+
+
+class EmulatorProcess:
+    """Serves `rig` until `close`; the faults of its lines are switched by `faults`, `unplug` and `plug`."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.paths: Mapping[str, str] = {}  # arm -> path of its serial port
+        self._rig = rig
+        self._process: BaseProcess | None = None
+        self._orders: Connection | None = None
+
+    def open(self) -> None:
+        """Start it. Raises `DeviceError` when it does not come up."""
+        context = mp.get_context("spawn")
+        self._orders, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._rig, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.paths = self._answer(START_S)
+
+    def close(self) -> None:
+        """End it; its ports hang up."""
+        process, orders = self._process, self._orders
+        self._process = self._orders = None
+        if orders is not None:
+            orders.close()
+        if process is not None:
+            process.join(ANSWER_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def __enter__(self) -> EmulatorProcess:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def faults(self, arm: str, **faults: Any) -> None:
+        """Set fields of the `Faults` of an arm's line."""
+        self._order(("faults", arm, faults))
+
+    def unplug(self, arm: str) -> None:
+        """Pull the arm's plug: its path hangs up."""
+        self._order(("unplug", arm, {}))
+
+    def plug(self, arm: str) -> str:
+        """Plug the arm in again; returns its new path."""
+        self.paths = self._order(("plug", arm, {}))
+        return self.paths[arm]
+
+    def _order(self, order: tuple[str, str, dict[str, Any]]) -> Mapping[str, str]:
+        if self._orders is None:
+            raise DeviceError("emulator: not open")
+        self._orders.send(order)
+        return self._answer(ANSWER_S)
+
+    def _answer(self, wait_s: float) -> Mapping[str, str]:
+        assert self._orders is not None
+        try:
+            if self._orders.poll(wait_s):
+                return self._orders.recv()
+        except (EOFError, OSError):
+            pass
+        raise DeviceError("emulator: its process ended or does not answer")
+
+
+def _serve(rig: Rig, orders: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it ends it
+    clock = RealClock()
+    emulated = EmulatedRig(rig, clock)
+    emulated.open()
+    orders.send(dict(emulated.paths))
+    while True:
+        emulated.serve(clock.now() + SLICE_NS)
+        if not orders.poll():
+            continue
+        try:
+            kind, arm, values = orders.recv()
+        except EOFError:
+            emulated.close()
+            return
+        terminal = emulated.terminals[arm]
+        if kind == "unplug":
+            terminal.close()
+        elif kind == "plug":
+            terminal.open()
+        else:
+            for name, value in values.items():
+                setattr(terminal.line.faults, name, value)
+        orders.send(dict(emulated.paths))
