@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..buses import Bus
 from ..errors import DeviceError
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 TURN = 2.0 * math.pi  # rad
 ATTEMPTS = 3  # cycles in which every motor must answer once, while opening
+NEAR_RAD = 0.02  # a first goal after lost power may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
 
 
@@ -60,19 +61,15 @@ class ServoChain:
         self._seen: set[str] = set()  # users that have had the latest readings
         self._readings: dict[str, Reading] = {}
         self._lost_ns: int | None = None  # when the port went away, or was last tried
+        self._on: set[int] = set()  # ids whose torque we switched on
+        self._dropped: set[str] = set()  # motors that lost power: they obey no goal that is not near
 
     def open(self, user: str, names: Sequence[str]) -> None:
         """Make the motors `names` hold where they are: goal := present, then torque on. Raises `DeviceError`."""
         if not self._users:
             self.bus.open()
         self._users.add(user)
-        for name in names:
-            for id in self._motors[name].ids:
-                self._family.prepare(self.bus, id)
-        self._hold(names)
-        for name in names:
-            for id in self._motors[name].ids:
-                self._family.torque(self.bus, id, True)
+        self._energise(names)
 
     def close(self, user: str, names: Sequence[str]) -> None:
         """Let go of `names`; the last user closes the port. Raises the first error, after trying all."""
@@ -81,8 +78,11 @@ class ServoChain:
         errors: list[DeviceError] = []
         for name in names:
             for id in self._motors[name].ids:
+                if id not in self._on:  # opening failed before: what holds there is not ours
+                    continue
                 try:
                     self._family.torque(self.bus, id, False)
+                    self._on.discard(id)
                 except DeviceError as error:
                     errors.append(error)
         self._users.discard(user)
@@ -113,11 +113,17 @@ class ServoChain:
         return self._latest(names)
 
     def command(self, goals_rad: Mapping[str, float]) -> None:
-        """Write joint angles as goals; nothing is sent for an angle that is not finite (`DeviceError`)."""
+        """Write joint angles as goals, rad.
+
+        Raises `DeviceError`, with nothing sent, for an angle that is not finite, and for a motor that lost its
+        power and is told to go elsewhere than it stands: where it is, nobody meant it to be.
+        """
         packets: dict[int, dict[int, bytes]] = {}
         for name, angle in goals_rad.items():
             if not math.isfinite(angle):
                 raise DeviceError(f"{name}: goal {angle} is not finite; nothing was sent")
+            if name in self._dropped and abs(angle - self._readings[name].q) > NEAR_RAD:
+                raise DeviceError(f"{name}: lost its power; re-arm to go on from where it stands")
             motor = self._motors[name]
             turns = motor.sign * (angle - motor.zero_rad) / TURN
             for id, mirrored in zip(motor.ids, motor.mirrored, strict=True):
@@ -129,6 +135,7 @@ class ServoChain:
             except DeviceError:
                 self._lost_ns = self._clock.now()
                 raise
+        self._dropped -= goals_rad.keys()
 
     def _hold(self, names: Sequence[str]) -> None:
         for _ in range(ATTEMPTS):
@@ -141,7 +148,10 @@ class ServoChain:
         silent = [name for name in names if name not in self._readings]
         if silent:
             raise DeviceError(f"{', '.join(silent)}: no answer; check power, cables and ids")
-        return [self._readings[name] for name in names]
+        return [
+            replace(reading, faults=(*reading.faults, "lost_power")) if name in self._dropped else reading
+            for name, reading in ((name, self._readings[name]) for name in names)
+        ]
 
     def _ask(self) -> None:
         address, size = self._family.feedback
@@ -160,17 +170,38 @@ class ServoChain:
                 )
 
     def _find_again(self) -> None:
-        """Open the port anew, and tell the servos to stand where they are before anyone commands them."""
+        """Open the port anew. Servos that still hold go on; those that lost power are told to stand where they
+        are, and say so until somebody commands them from there."""
         now = self._clock.now()
         if self._lost_ns is not None and now - self._lost_ns < AGAIN_NS:
             raise DeviceError("port gone; trying again")
         self._lost_ns = now
         self.bus.close()
         self.bus.open()
+        address, size = self._family.standing
+        found = self.bus.sync_read(sorted(self._on), address, size)
+        if len(found) < len(self._on):
+            raise DeviceError("port back, but not all servos answer; trying again")
+        off = {id for id, answer in found.items() if not self._family.holds(answer.data)}
+        dropped = {motor.name for motor in self._motors.values() if off.intersection(motor.ids)}
         self._readings.clear()
-        self._hold(list(self._motors))
-        self._lost_ns = None
-        log.warning("bus: back; goals set to where the servos stand")
+        if dropped:
+            self._energise(sorted(dropped))
+        self._lost_ns, self._dropped = None, dropped
+        log.warning(
+            "port back; %s", f"lost their power: {', '.join(sorted(dropped))}" if dropped else "all held"
+        )
+
+    def _energise(self, names: Sequence[str]) -> None:
+        """Goal := present, then torque on."""
+        for name in names:
+            for id in self._motors[name].ids:
+                self._family.prepare(self.bus, id)
+        self._hold(names)
+        for name in names:
+            for id in self._motors[name].ids:
+                self._family.torque(self.bus, id, True)
+                self._on.add(id)
 
 
 def _in_joint(motor: Motor, seen: Feedback, t_ns: int) -> Reading:

@@ -28,6 +28,15 @@ class Family(Protocol):
         """The span that one cycle reads from every servo."""
         ...
 
+    @property
+    def standing(self) -> tuple[int, int]:
+        """The span that tells whether a servo has its torque on."""
+        ...
+
+    def holds(self, data: bytes) -> bool:
+        """Whether the bytes of `standing` say so; after a loss of power they do not."""
+        ...
+
     def decode(self, data: bytes, error: int) -> Feedback:
         """What the bytes of `feedback` say."""
         ...

@@ -32,6 +32,10 @@ class Sts3215Family:
     """Registers of the STS3215, with the gain `p` (its register)."""
 
     feedback = (PRESENT, FEEDBACK_BYTES)
+    standing = (TORQUE, 1)
+
+    def holds(self, data: bytes) -> bool:
+        return data == b"\1"
 
     def decode(self, data: bytes, error: int) -> Feedback:
         counts, speed, load = (int.from_bytes(data[k : k + 2], "little") for k in (0, 2, 4))

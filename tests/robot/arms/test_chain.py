@@ -39,6 +39,7 @@ class ScriptedBus:
         self.clock = clock
         self.counts = dict.fromkeys(range(1, 5), 2048)
         self.silent, self.errors, self.log = set(), {}, []
+        self.torque = dict.fromkeys(range(1, 5), 0)
         self.gone = False
         self.counters = Counters()
 
@@ -57,10 +58,14 @@ class ScriptedBus:
 
     def write(self, id, address, data):
         self.log.append((id, address, int.from_bytes(data, "little")))
+        if address == TORQUE:
+            self.torque[id] = data[0]
 
     def sync_read(self, ids, address, size):
         if self.gone:
             raise DeviceError("port p: gone")
+        if address == TORQUE:
+            return {id: Answer(id, 0, bytes((self.torque[id],))) for id in ids if id not in self.silent}
         self.log.append("cycle")
         self.clock.t_ns += MS
         return {
@@ -142,18 +147,58 @@ def test_faults_of_a_servo_are_named(bus, chain):
     assert chain.cycle("arm", ARM)[1].faults == ("overheat", "overload")
 
 
-def test_a_port_that_went_away_comes_back_with_goals_where_the_servos_stand(bus, clock, chain):
+def gone_and_back(bus, clock, chain):
     bus.gone = True
     with pytest.raises(DeviceError, match="gone"):
         chain.cycle("arm", ARM)
     bus.gone = False
     with pytest.raises(DeviceError, match="gone"):  # not at once: opening takes its time
         chain.cycle("arm", ARM)
-    bus.counts[3] = 900  # somebody moved it meanwhile
     bus.log.clear()
     clock.t_ns += 250 * MS
-    assert chain.cycle("arm", ARM)[1].q == pytest.approx((2048 - 900) / 4096 * TURN)
-    assert bus.log[:2] == ["close", "open"] and written(bus, GOAL)[3] == 900
+
+
+def test_a_port_that_comes_back_to_servos_that_held_moves_nothing(bus, clock, chain):
+    gone_and_back(bus, clock, chain)
+    chain.cycle("arm", ARM)
+    assert bus.log == ["close", "open", "cycle"]
+    chain.command({"lift": 0.3, "elbow": 0.3})
+
+
+def test_servos_that_lost_their_power_stand_where_they_are_until_commanded_from_there(bus, clock, chain):
+    gone_and_back(bus, clock, chain)
+    bus.torque[3] = 0
+    bus.counts[3] = 900  # it fell
+    lift, elbow = chain.cycle("arm", ARM)
+    assert elbow.faults == ("lost_power",) and not lift.faults
+    assert written(bus, GOAL) == {3: 900} and written(bus, TORQUE) == {3: 1}
+    bus.log.clear()
+    with pytest.raises(DeviceError, match="elbow: lost its power; re-arm"):
+        chain.command({"lift": 0.1, "elbow": 0.0})
+    assert not bus.log
+    chain.command({"lift": 0.1, "elbow": elbow.q + 0.01})
+    chain.command({"lift": 0.1, "elbow": 0.0})
+    assert not chain.cycle("arm", ARM)[1].faults
+
+
+def test_a_port_that_comes_back_before_the_servos_is_tried_again(bus, clock, chain):
+    gone_and_back(bus, clock, chain)
+    bus.silent = {2}
+    with pytest.raises(DeviceError, match="not all servos answer"):
+        chain.cycle("arm", ARM)
+    bus.silent = set()
+    clock.t_ns += 250 * MS
+    assert len(chain.cycle("arm", ARM)) == 2
+
+
+def test_an_opening_that_fails_lets_nothing_go_that_held_before(bus, clock):
+    bus.torque[1] = 1  # left on by a process that died
+    bus.silent = {3}
+    chain = ServoChain(bus, Sts3215Family(), MOTORS, clock)
+    with pytest.raises(DeviceError, match="servo 3"):
+        chain.open("arm", ARM)
+    chain.close("arm", ARM)
+    assert not written(bus, TORQUE)
 
 
 def test_nothing_is_sent_for_an_angle_that_is_none(bus, chain):
