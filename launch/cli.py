@@ -22,7 +22,19 @@ from ..robot.errors import TwinloopError, UsageError, nearest
 from .stopping import asked, exit_code, stopping
 
 COMMANDS = Path(__file__).parent / "commands"
-ORDER = ("demo", "record", "train", "eval", "deploy", "replay", "dataset", "rigs", "doctor", "bench")
+ORDER = (
+    "demo",
+    "record",
+    "train",
+    "eval",
+    "deploy",
+    "replay",
+    "emulate",
+    "dataset",
+    "rigs",
+    "doctor",
+    "bench",
+)
 NEWS_OF_DISK = {
     errno.ENOSPC: "no space left on the disk; free some and run the command again, what was saved is kept",
     errno.EROFS: "the disk is read-only; choose another --out",

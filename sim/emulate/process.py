@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
 import signal
+import tempfile
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from ...robot.clock import RealClock
@@ -20,10 +23,14 @@ SLICE_NS = 2_000_000  # between two looks at the orders
 
 
 class EmulatorProcess:
-    """Serves `rig` until `close`; the faults of its lines are switched by `faults`, `unplug` and `plug`."""
+    """Serves `rig` until `close`; the faults of its lines are switched by `faults`, `unplug` and `plug`.
+
+    `paths` stay the same through `unplug` and `plug`, as a real port's name under /dev/serial/by-id does.
+    """
 
     def __init__(self, rig: Rig) -> None:
-        self.paths: Mapping[str, str] = {}  # arm -> path of its serial port
+        self.paths: dict[str, str] = {}  # arm -> path of its serial port
+        self._links: tempfile.TemporaryDirectory[str] | None = None
         self._rig = rig
         self._process: BaseProcess | None = None
         self._orders: Connection | None = None
@@ -35,10 +42,18 @@ class EmulatorProcess:
         self._process = context.Process(target=_serve, args=(self._rig, theirs), daemon=True)
         self._process.start()
         theirs.close()
-        self.paths = self._answer(START_S)
+        self._links = tempfile.TemporaryDirectory(prefix="twinloop-emulate-")
+        try:
+            self._link(self._answer(START_S))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End it; its ports hang up."""
+        if self._links is not None:
+            self._links.cleanup()
+            self._links = None
         process, orders = self._process, self._orders
         self._process = self._orders = None
         if orders is not None:
@@ -48,6 +63,12 @@ class EmulatorProcess:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+    def join(self) -> None:
+        """Wait until the process ends, which nobody asks it to: then raise `DeviceError`."""
+        if self._process is not None:
+            self._process.join()
+        raise DeviceError("emulator: its process ended")
 
     def __enter__(self) -> EmulatorProcess:
         self.open()
@@ -64,10 +85,18 @@ class EmulatorProcess:
         """Pull the arm's plug: its path hangs up."""
         self._order(("unplug", arm, {}))
 
-    def plug(self, arm: str) -> str:
-        """Plug the arm in again; returns its new path."""
-        self.paths = self._order(("plug", arm, {}))
-        return self.paths[arm]
+    def plug(self, arm: str) -> None:
+        """Plug the arm in again."""
+        self._link(self._order(("plug", arm, {})))
+
+    def _link(self, terminals: Mapping[str, str]) -> None:
+        assert self._links is not None
+        for arm, terminal in terminals.items():
+            link = Path(self._links.name) / arm
+            fresh = link.with_name(f".{arm}")
+            fresh.symlink_to(terminal)
+            os.replace(fresh, link)
+            self.paths[arm] = str(link)
 
     def _order(self, order: tuple[str, str, dict[str, Any]]) -> Mapping[str, str]:
         if self._orders is None:
@@ -101,11 +130,11 @@ def _serve(rig: Rig, orders: Connection) -> None:
             emulated.close()
             return
         terminal = emulated.terminals[arm]
-        if kind == "unplug":
-            terminal.close()
-        elif kind == "plug":
-            terminal.open()
-        else:
+        if kind == "faults":
             for name, value in values.items():
                 setattr(terminal.line.faults, name, value)
+        elif kind == "unplug":
+            terminal.close()
+        elif not terminal.is_open:
+            terminal.open()
         orders.send(dict(emulated.paths))

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "record", "train", "eval", "deploy", "replay", "dataset", "rigs", "doctor", "bench")
+COMMANDS = (
+    "demo",
+    "record",
+    "train",
+    "eval",
+    "deploy",
+    "replay",
+    "emulate",
+    "dataset",
+    "rigs",
+    "doctor",
+    "bench",
+)
 
 
 def twinloop(*args, cwd=None, **environment):

@@ -67,6 +67,7 @@ def test_a_pulled_plug_hangs_up_and_comes_back(emulator):
     emulator.unplug("arm")
     with pytest.raises(DeviceError, match="gone"):
         bus.sync_read(IDS, 56, 8)
-    bus = bus_on(emulator.plug("arm"))
+    emulator.plug("arm")
+    bus.open()
     assert bus.ping(3)
     bus.close()

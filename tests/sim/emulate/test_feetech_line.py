@@ -63,7 +63,7 @@ def bus(device):
 
 def heard(ask):
     """`ask()` until an answer came in the SDK's 34 ms: a busy machine may not run the emulator for longer."""
-    for _ in range(10):
+    for _ in range(50):
         *values, result, error = ask()
         if result == sdk.COMM_SUCCESS:
             break
