@@ -104,8 +104,9 @@ def long_episode() -> None:
         sha = hashlib.sha256()
 
         class Log:
-            def on_step(self, obs, applied, sha=sha):
-                sha.update(obs.arms["arm"].q.tobytes() + np.asarray(applied.sent_q["arm"]).tobytes())
+            def on_step(self, step, sha=sha):
+                sent = step.applied.sent_q["arm"]
+                sha.update(step.obs.arms["arm"].q.tobytes() + np.asarray(sent).tobytes())
 
         start = time.process_time()  # CPU time: other jobs on the machine do not count
         ControlLoop(robot, _Wave(), 20_000_000, [Log()]).run(60_000_000_000)

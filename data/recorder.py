@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..robot.errors import DatasetError, UsageError, nearest
-from ..robot.types import F32, U8, Applied, CameraSpec, JointSpec, Observation
+from ..robot.types import F32, F64, U8, CameraSpec, JointSpec, Observation, Step
 from .spec import DatasetSpec
 from .writer import DatasetWriter
 
@@ -116,20 +116,19 @@ class Recorder:
         self,
         writer: DatasetWriter,
         *,
-        vectors: Mapping[str, Callable[[Observation, Applied], ArrayLike]] | None = None,
+        vectors: Mapping[str, Callable[[Step], ArrayLike]] | None = None,
         camera_fps: Mapping[str, float] | None = None,
+        intervention: Callable[[Step], bool] = lambda step: False,
     ) -> None:
         """`vectors` gives the values of further vectors of the spec, called once a step. `camera_fps` (Hz)
         tells how many frames a camera delivers, to count those that were lost; a camera without an entry is
-        taken to run at the dataset's rate."""
+        taken to run at the dataset's rate. `intervention(step)` is true where a person had taken over."""
         self.writer = writer
-        self.intervention = False  # set by whoever takes over
         self.error: DatasetError | None = None  # what ended the episode early
         self._vectors = dict(vectors or {})
         self._camera_fps = dict(camera_fps or {})
+        self._intervention = intervention
         self._run: _Run | None = None
-        self._label_q: Mapping[str, ArrayLike] = {}
-        self._label_width: Mapping[str, float] = {}
 
     def start(self, task: str, info: Mapping[str, Any] | None = None) -> int:
         """Open an episode; returns its index."""
@@ -149,23 +148,9 @@ class Recorder:
         """True while an episode is open."""
         return self._run is not None and self.writer.recording
 
-    def label(
-        self,
-        q: Mapping[str, ArrayLike] | None = None,
-        width_m: Mapping[str, float] | None = None,
-    ) -> None:
-        """Say what the agent intended this step, where that is not what it asked for.
-
-        Used when noise is injected into demonstrations: `action` becomes this (arm -> (n,) rad, gripper ->
-        m), `action.asked` stays what was handed to the guard. Holds for the next `on_step` only.
-        """
-        self._label_q, self._label_width = q or {}, width_m or {}
-
-    def on_step(self, obs: Observation, applied: Applied) -> None:
+    def on_step(self, step: Step) -> None:
         """Write one row. `DatasetError` when something does not fit the dataset."""
-        label_q, label_width = self._label_q, self._label_width
-        self._label_q, self._label_width = {}, {}
-        run = self._run
+        run, obs, applied = self._run, step.obs, step.applied
         if run is None or not self.writer.recording:
             return
         if run.t0_ns is None:
@@ -174,13 +159,14 @@ class Recorder:
         grippers = self.writer.spec.extra.get("grippers", obs.grippers)
         asked_q = {arm: applied.asked_q.get(arm, obs.arms[arm].q) for arm in arms}
         asked_width = {g: applied.asked_width_m.get(g, obs.grippers[g].width_m) for g in grippers}
+        meant_q, meant_width = _meant(step)
         row: dict[str, Any] = {
             STATE: _joined([obs.arms[a].q for a in arms], [obs.grippers[g].width_m for g in grippers]),
             VELOCITY: _joined([obs.arms[a].dq for a in arms], []),
             EFFORT: _joined([obs.arms[a].tau for a in arms], [obs.grippers[g].force_n for g in grippers]),
             ACTION: _joined(
-                [label_q.get(arm, asked_q[arm]) for arm in arms],
-                [label_width.get(gripper, asked_width[gripper]) for gripper in grippers],
+                [_sound(meant_q.get(arm), asked_q[arm]) for arm in arms],
+                [float(_sound(meant_width.get(g), asked_width[g])) for g in grippers],
             ),
             ASKED: _joined(asked_q.values(), asked_width.values()),
             SENT: _joined(
@@ -191,13 +177,13 @@ class Recorder:
             "guard.limits": self._limits(applied.limits, run),
             "guard.mode": self._number("modes", applied.mode),
             "source": self._number("sources", applied.source or "unknown"),
-            "intervention": int(self.intervention),
+            "intervention": int(self._intervention(step)),
             "next.success": False,
         }
         for arm, state in obs.arms.items():
             row[f"time.arm.{arm}"] = (state.t_ns - run.t0_ns) * 1e-9
         for key, function in self._vectors.items():
-            row[key] = function(obs, applied)
+            row[key] = function(step)
         try:
             self.writer.add(row, self._frames(obs, run, row))
         except DatasetError as error:
@@ -274,6 +260,22 @@ class Recorder:
         """Drop the open episode."""
         self.writer.discard()
         self._run = None
+
+
+def _meant(step: Step) -> tuple[Mapping[str, F64], Mapping[str, float]]:
+    """The agent's targets at the observation; none where its answer was so broken that the guard refused it."""
+    try:
+        return step.chunk.at(step.obs.t_ns)
+    except (TypeError, ValueError, AttributeError):
+        return {}, {}
+
+
+def _sound(meant: ArrayLike | None, asked: ArrayLike) -> F64:
+    """What the agent meant; what stayed asked where its answer named nothing that the guard could take."""
+    asked = np.asarray(asked, np.float64)
+    if meant is None or np.shape(meant) != asked.shape or not np.isfinite(meant).all():
+        return asked
+    return np.asarray(meant, np.float64)
 
 
 def _joined(vectors: Any, scalars: Any) -> F32:

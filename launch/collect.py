@@ -17,7 +17,7 @@ from ..robot.errors import UsageError
 from ..robot.rig import Rig
 from ..sim.scene import build_scene
 from ..sim.tasks import Task, load_task
-from .session import EpisodeResult, Step
+from .session import EpisodeResult, TwinStep
 from .stopping import deferred
 from .workers import AgentPlan, WorldPlan, run_episodes
 
@@ -67,18 +67,18 @@ def collect(
     """Record `episodes` successful demonstrations under `root`; failed ones are run again elsewhere.
 
     Episode seeds count up from `first_seed`, so a collection is the same however many workers ran it. With
-    `resume`, seeds go on after the last one recorded. Ctrl-C keeps every saved episode.
+    `resume`, `episodes` more are added, from seeds after the last one that was run. Ctrl-C keeps every saved episode.
     """
     task = load_task(plan.task)
     rig = resized(plan)
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
     writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume, wait=True)
-    shown: list[Step] = []
+    shown: list[TwinStep] = []
     recorder = make_recorder(writer, rig, cameras, shown)
     limits: Counter[str] = Counter()
     tried = saved = 0
     with writer:
-        start = first_seed + int(writer.spec.extra.get("seeds_used", 0))
+        start = max(first_seed, int(writer.spec.extra.get("next_seed", 0)))
         runs = run_episodes(
             plan,
             AgentPlan(noise_rad=noise_rad),
@@ -91,7 +91,7 @@ def collect(
                 tried += 1
                 limits.update(result.limits)
                 with deferred():
-                    writer.update_extra(seeds_used=result.seed - first_seed + 1)
+                    writer.update_extra(next_seed=result.seed + 1)
                     if result.success:
                         record(recorder, task.text, result, shown, wall=wall_time())
                         saved += 1
@@ -106,11 +106,13 @@ def collect(
         return Collected(saved, writer.num_frames, tried, dict(limits))
 
 
-def make_recorder(writer: DatasetWriter, rig: Rig, cameras: tuple[str, ...], shown: list[Step]) -> Recorder:
+def make_recorder(
+    writer: DatasetWriter, rig: Rig, cameras: tuple[str, ...], shown: list[TwinStep]
+) -> Recorder:
     """A recorder that takes what only the twin knows from the last step of `shown`."""
     return Recorder(
         writer,
-        vectors={OBJECTS: lambda obs, applied: shown[-1].objects, QPOS: lambda obs, applied: shown[-1].qpos},
+        vectors={OBJECTS: lambda step: shown[-1].objects, QPOS: lambda step: shown[-1].qpos},
         camera_fps={name: rig.cameras[name].fps for name in cameras},
     )
 
@@ -124,7 +126,7 @@ def resized(plan: WorldPlan) -> Rig:
     return replace(plan.rig, cameras=cameras)
 
 
-def record(recorder: Recorder, text: str, result: EpisodeResult, shown: list[Step], wall: str) -> None:
+def record(recorder: Recorder, text: str, result: EpisodeResult, shown: list[TwinStep], wall: str) -> None:
     """Write the trace of an episode as a dataset's episode."""
     recorder.start(
         text,
@@ -135,9 +137,7 @@ def record(recorder: Recorder, text: str, result: EpisodeResult, shown: list[Ste
             "wall_time": wall,
         },
     )
-    for step in result.trace:
-        shown[:] = [step]
-        if step.label_q:
-            recorder.label(step.label_q, step.label_width_m)
-        recorder.on_step(step.obs, step.applied)
+    for traced in result.trace:
+        shown[:] = [traced]
+        recorder.on_step(traced.step)
     recorder.save(success=result.success)

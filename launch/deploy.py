@@ -10,7 +10,7 @@ from ..data.writer import DatasetWriter
 from ..robot.clock import wall_time
 from ..sim.tasks import load_task
 from .collect import dataset_spec, make_recorder, record, resized
-from .session import EpisodeResult, Step
+from .session import EpisodeResult, TwinStep
 from .stopping import deferred
 from .workers import AgentPlan, WorldPlan, run_episodes
 
@@ -27,7 +27,7 @@ def deploy(
         return
     task, rig = load_task(plan.task), resized(plan)
     cameras = tuple(rig.cameras) if plan.cameras is None else plan.cameras
-    shown: list[Step] = []
+    shown: list[TwinStep] = []
     spec = dataset_spec(rig, task, cameras)
     writer = DatasetWriter(record_to, spec, resume=record_to.exists(), wait=True)
     recorder = make_recorder(writer, rig, cameras, shown)

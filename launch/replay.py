@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..robot.errors import DatasetError
 from ..robot.loop import ControlLoop
-from ..robot.types import F64, ActionChunk, Applied, Observation
+from ..robot.types import F64, ActionChunk, Observation, Step
 from ..sim.scene import Scene, SceneOptions, build_scene
 from ..sim.twin import Twin, TwinRobot
 from .recording import Recording, Source
@@ -69,7 +69,8 @@ class Trace:
     limits: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
 
-    def on_step(self, obs: Observation, applied: Applied) -> None:
+    def on_step(self, step: Step) -> None:
+        obs, applied = step.obs, step.applied
         self.q.append(obs.arms[self.arm].q)
         if self.gripper is not None:
             self.width_m.append(obs.grippers[self.gripper].width_m)
@@ -179,7 +180,8 @@ def _replay_one(source: Source, recording: Recording, scene: Scene) -> EpisodeRe
     rows, period_ns = len(recording.asked_q), round(1e9 / recording.fps)
     robot.open()
     try:
-        ControlLoop(robot, agent, period_ns, (trace,)).run(rows * period_ns)
+        # One period more, since what came of a step is seen at the next one.
+        ControlLoop(robot, agent, period_ns, (trace,)).run((rows + 1) * period_ns)
     finally:
         robot.release()
 

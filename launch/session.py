@@ -11,8 +11,7 @@ import numpy as np
 
 from ..robot.interfaces import Agent, Observer
 from ..robot.loop import ControlLoop, LoopReport
-from ..robot.types import Applied, Observation
-from ..sim.noise import NoisyAgent
+from ..robot.types import Applied, Observation, Step
 from ..sim.tasks import TwinView
 from ..sim.twin import Twin
 from ..sim.world import World
@@ -22,15 +21,24 @@ SETTLE_STEPS = 6  # steps that still run after success, so that a policy learns 
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TwinStep:
     """One step of an episode, with what only the twin knows."""
 
-    obs: Observation
-    applied: Applied
-    label_q: Mapping[str, np.ndarray]  # arm -> (n,) rad, what the agent intended before noise
-    label_width_m: Mapping[str, float]
-    objects: np.ndarray  # (3K,) m, true positions of the task's bodies in W
-    qpos: np.ndarray  # (nq,) the twin's whole configuration, to render the step again
+    step: Step
+    objects: np.ndarray  # (3K,) m, true positions of the task's bodies in W, at the observation
+    qpos: np.ndarray  # (nq,) the twin's whole configuration then, to render the step again
+
+
+@dataclass(slots=True)
+class _Trace:
+    """An observer that keeps every step; `watch` has left in `now` how the world stood at its observation."""
+
+    now: tuple[np.ndarray, np.ndarray] | None = None
+    steps: list[TwinStep] = field(default_factory=list)
+
+    def on_step(self, step: Step) -> None:
+        assert self.now is not None
+        self.steps.append(TwinStep(step, *self.now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class EpisodeResult:
     draw: Mapping[str, Any]
     protections: tuple[Any, ...] = ()
     parked: bool = False
-    trace: tuple[Step, ...] = field(default=())
+    trace: tuple[TwinStep, ...] = field(default=())  # all but the last, whose outcome nobody saw
 
 
 class Cancelled(Exception):  # noqa: N818 - a request, not an error
@@ -78,7 +86,7 @@ def run_episode(
     arm = next(iter(world.rig.arms))
     limits: Counter[str] = Counter()
     tracking: list[np.ndarray] = []
-    trace: list[Step] = []
+    trace = _Trace()
     first_success = [0]
     stopped = [False]
 
@@ -86,17 +94,8 @@ def run_episode(
         limits.update(applied.limits)
         tracking.append(np.asarray(applied.sent_q[arm]) - obs.arms[arm].q)
         if keep_trace:
-            chunk = agent.intended if isinstance(agent, NoisyAgent) else None
-            trace.append(
-                Step(
-                    obs,
-                    applied,
-                    {} if chunk is None else {a: q[0] for a, q in chunk.q.items()},
-                    {} if chunk is None else {g: float(w[0]) for g, w in chunk.width_m.items()},
-                    np.concatenate([view.pos(body) for body in world.task.bodies]),
-                    twin.data.qpos.copy(),
-                )
-            )
+            objects = np.concatenate([view.pos(body) for body in world.task.bodies])
+            trace.now = (objects, twin.data.qpos.copy())
         if cancelled():
             stopped[0] = True
             return True
@@ -104,7 +103,12 @@ def run_episode(
             first_success[0] = len(tracking)
         return bool(first_success[0]) and len(tracking) >= first_success[0] + settle_steps
 
-    loop = ControlLoop(robot, agent, round(1e9 / world.rig.control_hz), observers)
+    loop = ControlLoop(
+        robot,
+        agent,
+        round(1e9 / world.rig.control_hz),
+        (*observers, trace) if keep_trace else observers,
+    )
     try:
         robot.open()
         report = loop.run(round(world.task.horizon_s * 1e9), seed, stop=watch)
@@ -133,5 +137,5 @@ def run_episode(
         draw=draw,
         protections=tuple(robot.guard.protections()),
         parked=robot.ended_parked,
-        trace=tuple(trace),
+        trace=tuple(trace.steps),
     )

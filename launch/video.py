@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from ..robot.interfaces import Agent
-from ..robot.types import U8, Applied, Observation
+from ..robot.types import U8, Step
 from ..sim.render import Renderer
 from ..sim.twin import Twin
 from ..sim.world import World
@@ -22,13 +22,13 @@ SIZE = (640, 480)  # px, width and height
 
 @dataclass(slots=True)
 class StateLog:
-    """An observer that keeps the twin's state at every step."""
+    """An observer that keeps the twin's state after every step."""
 
     twin: Twin
     qpos: list[np.ndarray] = field(default_factory=list)
     mocap: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
-    def on_step(self, obs: Observation, applied: Applied) -> None:
+    def on_step(self, step: Step) -> None:
         data = self.twin.data
         self.qpos.append(data.qpos.copy())
         self.mocap.append((data.mocap_pos.copy(), data.mocap_quat.copy()))
@@ -102,5 +102,5 @@ class _Late:
 
     logs: list[StateLog]
 
-    def on_step(self, obs: Observation, applied: Applied) -> None:
-        self.logs[0].on_step(obs, applied)
+    def on_step(self, step: Step) -> None:
+        self.logs[0].on_step(step)

@@ -20,6 +20,7 @@ from .types import (
     GripperState,
     JointSpec,
     Observation,
+    Step,
 )
 
 
@@ -114,7 +115,21 @@ class Agent(Protocol):
     def act(self, obs: Observation) -> ActionChunk: ...
 
 
-class Observer(Protocol):
-    """Sees every step, never steers: recorder, viewer, metrics."""
+@runtime_checkable
+class Disturbed(Protocol):
+    """An agent whose actions are not what it means, because noise was injected into them."""
 
-    def on_step(self, obs: Observation, applied: Applied) -> None: ...
+    @property
+    def intended(self) -> ActionChunk | None:
+        """The last answer of `act`, without the noise."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees steps, never steers: recorder, viewer, metrics.
+
+    A step is shown when the next observation is there, since only then is it known what came of it; the last
+    step of a run, which nobody saw the outcome of, is not shown.
+    """
+
+    def on_step(self, step: Step) -> None: ...

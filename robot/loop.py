@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .clock import perf_ns
-from .interfaces import Agent, Observer, Robot
-from .types import Applied, Observation
+from .interfaces import Agent, Disturbed, Observer, Robot
+from .types import ActionChunk, Applied, Observation, Step
 
 STALL_PERIODS = 3  # later than this: no catch-up, the schedule starts anew
 
@@ -46,7 +46,7 @@ class LoopReport:
 
 @dataclass(slots=True)
 class ControlLoop:
-    """Runs `agent` on `robot` every `period_ns`; observers see every step and never steer."""
+    """Runs `agent` on `robot` every `period_ns`; observers see the steps and never steer."""
 
     robot: Robot
     agent: Agent
@@ -59,7 +59,8 @@ class ControlLoop:
         seed: int = 0,
         stop: Callable[[Observation, Applied], bool] | None = None,
     ) -> LoopReport:
-        """Run until `duration_ns` has passed or `stop(observation, applied)` is true.
+        """Run until `duration_ns` has passed or `stop(observation, applied)` is true, where `applied` is what
+        the guard did up to this observation.
 
         On every way out that is not a normal end (an error, Ctrl-C) the robot holds first; parking and
         releasing is `robot.close()`, which the caller owes on every path.
@@ -68,6 +69,7 @@ class ControlLoop:
         lateness: list[int] = []
         compute: list[int] = []
         stalls = 0
+        before: tuple[Observation, ActionChunk] | None = None  # the step whose outcome is still to come
         try:
             self.agent.reset(seed)
             deadline = clock.now()
@@ -75,9 +77,14 @@ class ControlLoop:
             while deadline < end:
                 began = perf_ns()
                 obs = self.robot.observe()
-                applied = self.robot.apply(self.agent.act(obs))
-                for observer in self.observers:
-                    observer.on_step(obs, applied)
+                chunk = self.agent.act(obs)
+                applied = self.robot.apply(chunk)
+                if before is not None:
+                    step = Step(*before, applied)
+                    for observer in self.observers:
+                        observer.on_step(step)
+                intended = self.agent.intended if isinstance(self.agent, Disturbed) else None
+                before = (obs, chunk if intended is None else intended)
                 compute.append(perf_ns() - began)
                 if stop is not None and stop(obs, applied):
                     break

@@ -121,6 +121,27 @@ class ActionChunk:
     expires_ns: int
     source: str = "script"  # who asked: "person", "policy:<version>", "script", ...
 
+    def at(self, t_ns: int) -> tuple[dict[str, F64], dict[str, float]]:
+        """Targets at `t_ns`, arm -> (n,) rad and gripper -> m: interpolated between the rows, the first row
+        before them and the last one after. Arms and grippers without a row are left out."""
+        arms = {
+            arm: _row_at(rows, t_ns - self.t0_ns, self.dt_ns) for arm, rows in self.q.items() if len(rows)
+        }
+        grippers = {
+            gripper: float(_row_at(rows, t_ns - self.t0_ns, self.dt_ns))
+            for gripper, rows in self.width_m.items()
+            if len(rows)
+        }
+        return arms, grippers
+
+
+def _row_at(rows: F64, since_ns: int, dt_ns: int) -> F64:
+    """Row of `rows` (H, ...) `since_ns` after the first, linear in between."""
+    last = len(rows) - 1
+    place = min(max(since_ns / dt_ns, 0.0), float(last)) if dt_ns > 0 else 0.0
+    low = int(place)
+    return rows[low] if place == low else rows[low] + (place - low) * (rows[min(low + 1, last)] - rows[low])
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -134,3 +155,12 @@ class Applied:
     limits: Mapping[str, int] = field(default_factory=dict)  # limit -> guard ticks in which it acted
     mode: str = "run"  # "run" | "hold" | "park" | "fault" | "estop"
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the loop: what was seen, what the agent meant by its answer, and what came of it."""
+
+    obs: Observation
+    chunk: ActionChunk  # the agent's answer, before any noise that was injected into it
+    applied: Applied  # what the guard did from this observation to the next one

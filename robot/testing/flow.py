@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import TwinloopError
 from ..interfaces import Agent, Observer, Robot
-from ..types import F64, ActionChunk, Applied, JointSpec, Observation
+from ..types import F64, ActionChunk, Applied, JointSpec, Observation, Step
 from .devices import MS, refused, wait
 
 STEP_NS = 20 * MS
@@ -167,14 +167,16 @@ class AgentContract:
 class ObserverContract:
     """`make()` returns an `Observer` and steps, in order, that it may see."""
 
-    def make(self) -> tuple[Observer, Sequence[tuple[Observation, Applied]]]:
+    def make(self) -> tuple[Observer, Sequence[Step]]:
         raise NotImplementedError
 
     def test_it_sees_every_step_and_steers_none(self) -> None:
         observer, steps = self.make()
-        for obs, applied in steps:
-            kept = {arm: state.q.copy() for arm, state in obs.arms.items()}
-            sent = {arm: q.copy() for arm, q in applied.sent_q.items()}
-            assert observer.on_step(obs, applied) is None
-            assert all((obs.arms[arm].q == q).all() for arm, q in kept.items())
-            assert all((applied.sent_q[arm] == q).all() for arm, q in sent.items())
+        for step in steps:
+            kept = {arm: state.q.copy() for arm, state in step.obs.arms.items()}
+            meant = {arm: q.copy() for arm, q in step.chunk.q.items()}
+            sent = {arm: q.copy() for arm, q in step.applied.sent_q.items()}
+            assert observer.on_step(step) is None
+            assert all((step.obs.arms[arm].q == q).all() for arm, q in kept.items())
+            assert all((step.chunk.q[arm] == q).all() for arm, q in meant.items())
+            assert all((step.applied.sent_q[arm] == q).all() for arm, q in sent.items())

@@ -14,7 +14,7 @@ from twinloop.data.check import check
 from twinloop.data.pack import pack
 from twinloop.data.repair import repair
 from twinloop.robot.errors import DatasetError
-from twinloop.robot.types import Applied, ArmState, Frame, Observation, frozen
+from twinloop.robot.types import ActionChunk, Applied, ArmState, Frame, Observation, Step, frozen
 
 
 def run(*command: str) -> bool:
@@ -130,7 +130,8 @@ def test_a_full_disk_ends_the_episode_and_not_the_loop(small_disk):
                 state = ArmState(k, zero, zero, zero, zero, zero)
                 limits = {f"limit {k // 4}": 1} if k < 200 else {}
                 applied = Applied(k, {}, {}, {}, {}, limits)
-                recorder.on_step(Observation(k, {"arm": state}, {}, {"front": frame}), applied)
+                obs = Observation(k, {"arm": state}, {}, {"front": frame})
+                recorder.on_step(Step(obs, ActionChunk(k, 1, {}, {}, k + 1), applied))
                 if k % 20 == 0 and writer.recording:
                     threads_idle(writer)
         assert not recorder.recording and isinstance(recorder.error, DatasetError)

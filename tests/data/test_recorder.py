@@ -1,12 +1,24 @@
 """The recorder: steps of the loop become rows with true times, what was asked and what was sent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from twinloop.data import Dataset, DatasetWriter, Recorder, recorder_spec
 from twinloop.data.check import check
 from twinloop.data.info import summary
 from twinloop.robot.errors import DatasetError, UsageError
-from twinloop.robot.types import Applied, ArmState, CameraSpec, Frame, GripperState, Observation, frozen
+from twinloop.robot.types import (
+    ActionChunk,
+    Applied,
+    ArmState,
+    CameraSpec,
+    Frame,
+    GripperState,
+    Observation,
+    Step,
+    frozen,
+)
 
 STEP_NS = 33_333_333
 NAMES = ("shoulder", "elbow")
@@ -17,8 +29,9 @@ def state(t_ns: int, q) -> ArmState:
     return ArmState(t_ns, frozen(q), frozen(np.ones(len(q))), frozen(np.full(len(q), 2.0)), zero, zero)
 
 
-def step(k: int, *, seq: int | None = -1, limits=None, mode="run", source="person", t0=10**12):
-    """Step k: the arm at (k, 0.5), asked (k, 1), sent (k, 2); the camera frame is 12 ms old."""
+def step(k: int, *, seq: int | None = -1, limits=None, mode="run", source="person", t0=10**12, meant=None):
+    """Step k: the arm at (k, 0.5), meant and asked (k, 1), sent (k, 2); the camera frame is 12 ms old."""
+    meant = meant or ({"arm": frozen([[k, 1]])}, {"gripper": frozen([0.04])})
     t = t0 + k * STEP_NS
     frames = {}
     if seq is not None:
@@ -37,7 +50,8 @@ def step(k: int, *, seq: int | None = -1, limits=None, mode="run", source="perso
         mode,
         source,
     )
-    return obs, applied
+    chunk = ActionChunk(t, STEP_NS, *meant, t + 3 * STEP_NS, source)
+    return Step(obs, chunk, applied)
 
 
 @pytest.fixture
@@ -52,7 +66,7 @@ def recorder(tmp_path):
         extra={"rig": "so101"},
     )
     with DatasetWriter(tmp_path / "d", spec) as writer:
-        yield Recorder(writer, vectors={"sim.objects": lambda obs, applied: (0.1, obs.t_ns * 0)})
+        yield Recorder(writer, vectors={"sim.objects": lambda step: (0.1, step.obs.t_ns * 0)})
 
 
 def saved(recorder):
@@ -64,7 +78,7 @@ def saved(recorder):
 def test_a_step_becomes_a_row(recorder):
     recorder.start("pick", {"seed": 3})
     for k in range(5):
-        recorder.on_step(*step(k))
+        recorder.on_step(step(k))
     recorder.save(success=True)
     dataset = saved(recorder)
     assert dataset.spec.vectors["observation.state"] == ("shoulder.pos", "elbow.pos", "gripper.pos")
@@ -84,23 +98,30 @@ def test_a_step_becomes_a_row(recorder):
     assert dataset.episode(0).info["seed"] == 3 and dataset.episode(0).info["success"] is True
 
 
-def test_a_label_replaces_the_action_of_one_step_only(recorder):
+def test_the_action_is_what_was_meant_at_the_observation(recorder):
+    """Not the noisy command, nor a later row of the chunk; the command where the answer was no command."""
     recorder.start("pick")
-    for k in range(4):
-        if k == 2:
-            recorder.label({"arm": [7, 8]}, {"gripper": 0.01})
-        recorder.on_step(*step(k))
+    rows = frozen([[7, 8], [9, 10]])
+    recorder.on_step(step(0, meant=({"arm": rows}, {"gripper": frozen([0.01, 0.02])})))
+    early = replace(step(1).chunk, t0_ns=10**12 + STEP_NS // 2, q={"arm": rows})  # half a period old
+    recorder.on_step(replace(step(1), chunk=early))
+    recorder.on_step(step(2, meant=({}, {})))  # left out: what was asked before goes on
+    for k, bad in enumerate(([[np.nan, 1]], [[1, 2, 3]], np.empty((0, 2)))):
+        recorder.on_step(step(3 + k, meant=({"arm": np.array(bad)}, {"gripper": np.array([np.inf])})))
+    recorder.on_step(replace(step(6), chunk=None))
     recorder.save()
     columns = saved(recorder).episode(0).columns
-    np.testing.assert_allclose(columns["action"], [[0, 1, 0.04], [1, 1, 0.04], [7, 8, 0.01], [3, 1, 0.04]])
-    np.testing.assert_allclose(columns["action.asked"][2], [2, 1, 0.04])
+    np.testing.assert_allclose(
+        columns["action"], [[7, 8, 0.01], [8, 9, 0.04], *([k, 1, 0.04] for k in range(2, 7))]
+    )
+    np.testing.assert_allclose(columns["action.asked"][:2], [[0, 1, 0.04], [1, 1, 0.04]])
 
 
 def test_repeated_and_dropped_frames_are_told_apart(recorder):
     recorder.start("pick")
     # Row 2 shows frame 1 again; frame 3 never came; row 5 has none; frames 7 and 8 never came.
     for k, seq in enumerate([0, 1, 1, 2, 4, None, 6, 9]):
-        recorder.on_step(*step(k, seq=seq))
+        recorder.on_step(step(k, seq=seq))
     recorder.save()
     dataset = saved(recorder)
     columns = dataset.episode(0).columns
@@ -114,17 +135,17 @@ def test_a_camera_faster_than_the_loop_drops_nothing(recorder):
     recorder._camera_fps = {"front": 60.0}
     recorder.start("pick")
     for k in range(6):
-        recorder.on_step(*step(k, seq=2 * k))
+        recorder.on_step(step(k, seq=2 * k))
     recorder.save()
     assert saved(recorder).episode(0).info["cameras"] == {"front": {"dropped": 0, "repeated": 0}}
 
 
 def test_limits_modes_sources_and_interventions(recorder):
     recorder.start("pick")
-    recorder.on_step(*step(0, limits={"speed": 2}, source="policy:1"))
-    recorder.intervention = True
-    recorder.on_step(*step(1, limits={"table": 1, "speed": 1, "jerk": 0}, source="person", mode="hold"))
-    recorder.on_step(*step(2, source="policy:1"))
+    recorder._intervention = lambda step: step.applied.source == "person"
+    recorder.on_step(step(0, limits={"speed": 2}, source="policy:1"))
+    recorder.on_step(step(1, limits={"table": 1, "speed": 1, "jerk": 0}, source="person", mode="hold"))
+    recorder.on_step(step(2, source="policy:1"))
     recorder.save(success=False)
     dataset = saved(recorder)
     columns, extra = dataset.episode(0).columns, dataset.spec.extra
@@ -132,10 +153,10 @@ def test_limits_modes_sources_and_interventions(recorder):
     np.testing.assert_array_equal(columns["guard.limits"], [0b01, 0b11, 0])
     np.testing.assert_array_equal(columns["guard.mode"], [0, extra["modes"].index("hold"), 0])
     np.testing.assert_array_equal(columns["source"], [0, 1, 0])
-    np.testing.assert_array_equal(columns["intervention"], [0, 1, 1])
+    np.testing.assert_array_equal(columns["intervention"], [0, 1, 0])
     assert not columns["next.success"].any() and dataset.episode(0).info["limited_rows"] == 2
     found = summary(dataset.root)
-    assert found.sources == {"policy:1": 2, "person": 1} and found.interventions == 2
+    assert found.sources == {"policy:1": 2, "person": 1} and found.interventions == 1
     assert found.successes == (0, 1)
 
 
@@ -156,7 +177,8 @@ def test_two_arms_prefix_their_names_and_keep_the_order_of_the_rig(tmp_path):
         arms = {"right": state(5, [3, 4]), "left": state(5, [1, 2])}  # another order than the rig's
         grippers = {"right_gripper": GripperState(5, 0.2, 0), "left_gripper": GripperState(5, 0.1, 0)}
         empty = Applied(5, {}, {}, {}, {})
-        recorder.on_step(Observation(5, arms, grippers, {}), empty)
+        nothing = ActionChunk(5, 1, {}, {}, 6)
+        recorder.on_step(Step(Observation(5, arms, grippers, {}), nothing, empty))
         recorder.save()
     dataset = Dataset(tmp_path / "d").open()
     np.testing.assert_allclose(dataset.column("observation.state"), [[1, 2, 3, 4, 0.1, 0.2]])
@@ -164,16 +186,16 @@ def test_two_arms_prefix_their_names_and_keep_the_order_of_the_rig(tmp_path):
 
 
 def test_steps_outside_an_episode_are_ignored_and_times_start_anew(recorder):
-    recorder.on_step(*step(0))
+    recorder.on_step(step(0))
     assert not recorder.recording
     for t0 in (10**12, 2 * 10**12):
         recorder.start("pick")
-        recorder.on_step(*step(0, t0=t0))
-        recorder.on_step(*step(1, t0=t0))
+        recorder.on_step(step(0, t0=t0))
+        recorder.on_step(step(1, t0=t0))
         recorder.save()
-        recorder.on_step(*step(2, t0=t0))
+        recorder.on_step(step(2, t0=t0))
     recorder.start("pick")
-    recorder.on_step(*step(0))
+    recorder.on_step(step(0))
     recorder.discard()
     dataset = saved(recorder)
     assert dataset.lengths == (2, 2)
@@ -182,12 +204,10 @@ def test_steps_outside_an_episode_are_ignored_and_times_start_anew(recorder):
 
 def test_what_does_not_fit_is_told(recorder):
     recorder.start("pick")
-    obs, applied = step(0)
+    odd_camera = replace(step(0).obs, frames={"frnt": step(0).obs.frames["front"]})
     with pytest.raises(DatasetError, match="camera 'frnt' is not in the dataset; did you mean 'front'"):
-        recorder.on_step(
-            Observation(obs.t_ns, obs.arms, obs.grippers, {"frnt": obs.frames["front"]}), applied
-        )
+        recorder.on_step(replace(step(0), obs=odd_camera))
     recorder.discard()
-    odd = Recorder(recorder.writer, vectors={"sim.object": lambda obs, applied: ()})
+    odd = Recorder(recorder.writer, vectors={"sim.object": lambda step: ()})
     with pytest.raises(UsageError, match="no vector 'sim.object'; did you mean 'sim.objects'"):
         odd.start("pick")

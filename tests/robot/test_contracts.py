@@ -22,6 +22,7 @@ from twinloop.robot.testing import (
     ObserverContract,
     RobotContract,
 )
+from twinloop.robot.types import Step
 from twinloop.sim.camera import TwinCamera
 from twinloop.sim.noise import NoisyAgent
 from twinloop.sim.render import Renderer
@@ -150,7 +151,7 @@ class TestRobotOnAClockWithoutEvents(RobotContract):
 
 
 def walk(steps: int = 12, *, cameras: bool = False):
-    """Observations and what the guard did, of an expert's first steps."""
+    """An expert's first steps."""
     world = open_world(load_rig("so101"), "lift", cameras=("wrist",) if cameras else (), size=(64, 48))
     robot, _ = world.start(2)
     agent = world.task.expert(robot.twin)
@@ -159,8 +160,10 @@ def walk(steps: int = 12, *, cameras: bool = False):
     seen = []
     for k in range(steps):
         obs = robot.observe()
-        seen.append((obs, robot.apply(agent.act(obs))))
+        chunk = agent.act(obs)
+        robot.apply(chunk)
         robot.clock.sleep_until((k + 1) * 33_333_333)
+        seen.append(Step(obs, chunk, robot.guard.collect()))
     robot.release()
     return world, seen
 
@@ -191,7 +194,7 @@ class TestReplay(AgentContract):
         _, seen = walk()
         rows = np.linspace(HOME, HOME + 0.1, 20)
         agent = ReplayAgent(Recording(0, 30, rows, rows, None, None), "arm", None, 100_000_000)
-        return agent, [obs for obs, _ in seen]
+        return agent, [step.obs for step in seen]
 
 
 class TestRecorder(ObserverContract):

@@ -1,6 +1,8 @@
 """The control loop: absolute deadlines, no catch-up after a stall, hold before every exit that is no normal one."""
 
+import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,8 +65,8 @@ class Watcher:
     def __init__(self):
         self.seen = []
 
-    def on_step(self, obs, applied):
-        self.seen.append((obs.t_ns, applied.source))
+    def on_step(self, step):
+        self.seen.append((step.obs.t_ns, step.chunk.t0_ns, step.applied.t_ns))
 
 
 def test_runs_at_its_rate_and_shows_every_step():
@@ -72,7 +74,8 @@ def test_runs_at_its_rate_and_shows_every_step():
     report = ControlLoop(robot, agent, PERIOD, [watcher]).run(50 * PERIOD, seed=7)
     assert report.steps == 50 and agent.seeds == [7] and robot.held == 0
     assert [t - robot.times[0] for t in robot.times] == [k * PERIOD for k in range(50)]
-    assert watcher.seen == [(t, "script") for t in robot.times]
+    # A step is what was seen, what was answered, and what the guard did until the next observation.
+    assert watcher.seen == [(t, t, after) for t, after in itertools.pairwise(robot.times)]
     assert report.stalls == 0 and report.lateness_ns.max() == 0
 
 
@@ -113,13 +116,26 @@ def test_holds_before_an_error_leaves(error):
 
 def test_an_observer_that_fails_leaves_the_robot_holding():
     class Broken:
-        def on_step(self, obs, applied):
+        def on_step(self, step):
             raise OSError("disk")
 
     robot = Robot()
     with pytest.raises(OSError, match="disk"):
         ControlLoop(robot, Script(), PERIOD, [Broken()]).run(50 * PERIOD)
     assert robot.held == 1
+
+
+def test_observers_see_what_a_disturbed_agent_meant():
+    class Noisy(Script):
+        intended = None
+
+        def act(self, obs):
+            self.intended = super().act(obs)
+            return replace(self.intended, t0_ns=0)
+
+    watcher = Watcher()
+    ControlLoop(Robot(), Noisy(), PERIOD, [watcher]).run(5 * PERIOD)
+    assert [meant for _, meant, _ in watcher.seen] == [t for t, _, _ in watcher.seen]
 
 
 def test_overruns_are_counted_and_the_summary_names_them():

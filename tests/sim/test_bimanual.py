@@ -18,7 +18,7 @@ def test_one_arm_works_and_the_other_rests(task):
     for seed in range(4):
         result = run_episode(world, world.task.expert, seed, keep_trace=True)
         done.append(result.success)
-        idle = np.array([step.obs.arms["right"].q for step in result.trace])
+        idle = np.array([traced.step.obs.arms["right"].q for traced in result.trace])
         rest = world.scene.descriptions["right"].rest_q_rad
         assert np.abs(idle - rest).max() < 0.12  # the drawn bias of the encoders and the sag included
         assert np.ptp(idle, axis=0).max() < 0.1

@@ -21,10 +21,10 @@ class Hash:
     def __init__(self):
         self.sha = hashlib.sha256()
 
-    def on_step(self, obs, applied):
-        for arm in obs.arms.values():
+    def on_step(self, step):
+        for arm in step.obs.arms.values():
             self.sha.update(arm.q.tobytes() + arm.dq.tobytes() + arm.tau.tobytes())
-        for sent in applied.sent_q.values():
+        for sent in step.applied.sent_q.values():
             self.sha.update(np.asarray(sent).tobytes())
 
 
@@ -73,7 +73,7 @@ def test_pictures_of_an_episode_are_the_same_twice():
 
     def pictures():
         result = run_episode(world, world.task.expert, 2, keep_trace=True)
-        return np.stack([step.obs.frames["wrist"].rgb for step in result.trace[:10]])
+        return np.stack([traced.step.obs.frames["wrist"].rgb for traced in result.trace[:10]])
 
     assert np.array_equal(pictures(), pictures())
     world.close()

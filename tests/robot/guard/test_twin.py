@@ -73,8 +73,8 @@ class _Sent:
     def __init__(self):
         self.q_rad = []
 
-    def on_step(self, _observation, applied):
-        self.q_rad.append(applied.sent_q["arm"])
+    def on_step(self, step):
+        self.q_rad.append(step.applied.sent_q["arm"])
 
 
 @pytest.mark.parametrize("goal_deg", [(-14.6, -98, 97, 70, -68), (0, -99, 96, 73, -87), (0, 60, 0, 30, 0)])
