@@ -8,6 +8,8 @@ from __future__ import annotations
 from ..types import F64
 
 SUSTAINED_NS = 100_000_000  # torque or force above its limit for this long counts
+PAUSE_NS = 250_000_000  # after yielding to a load; doubled each time the load is back soon, up to:
+LONGEST_PAUSE_NS = 8_000_000_000
 DERATE_TO = 0.25  # share of the velocity limits left at the stop temperature
 
 
@@ -28,6 +30,26 @@ class Sustained:
 
     def reset(self) -> None:
         self._since = None
+
+
+class Pauses:
+    """A pause after each event, twice as long as the one before when the next comes within `most_ns` of its end."""
+
+    def __init__(self, first_ns: int, most_ns: int) -> None:
+        self._first, self._most = first_ns, most_ns
+        self._length = 0
+        self._until: int | None = None
+
+    def begin(self, now_ns: int) -> None:
+        soon = self._until is not None and now_ns - self._until < self._most
+        self._length = min(2 * self._length, self._most) if soon else self._first
+        self._until = now_ns + self._length
+
+    def lasts(self, now_ns: int) -> bool:
+        return self._until is not None and now_ns < self._until
+
+    def reset(self) -> None:
+        self._until = None
 
 
 class Freshness:

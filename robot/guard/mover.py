@@ -12,6 +12,7 @@ from .collision import CollisionModel
 from .devices import Devices
 from .filter import LimitFilter
 from .grip import GripForce
+from .progress import Progress
 from .step import Step
 
 
@@ -35,6 +36,9 @@ class Mover:
             dt_s=dt_s,
         )
         self._collision = collision
+        self._progress = Progress(devices.n_joints, dt_s)
+        self._joints = devices.n_joints
+        self._along: list[str] = []  # names of what the arm slid along last
         self._note = note
         self._grips = {
             name: GripForce(devices.force_max[name], float(devices.v_max[k]), dt_s)
@@ -54,6 +58,7 @@ class Mover:
         """Start anew from `pose` (M,), at rest."""
         self.filter.reset(pose)
         self._collision.anchor(self.filter.p)
+        self._progress.reset()
         for grip in self._grips.values():
             grip.reset()
 
@@ -64,6 +69,7 @@ class Mover:
 
     def stop(self) -> None:
         """One step of the time-optimal stop; nothing when at rest."""
+        self._progress.reset()
         if not self.filter.at_rest:
             self._commit(self.filter.stop())
 
@@ -77,6 +83,14 @@ class Mover:
                 wanted = wanted.copy()
                 wanted[k] = width
                 note("gripper_force")
+        if collision.sliding:
+            self._along = collision.names(collision.sliding)
+        if collision.sliding or self._progress.resting:
+            rest = self._progress.rest(target, fltr.p)
+            if rest is not None:
+                wanted, velocity = np.concatenate([rest, wanted[self._joints :]]), None
+                for name in self._along:
+                    note(name)
         if fltr.at_rest and (velocity is None or not velocity.any()) and (wanted == fltr.p).all():
             return
         aim, pace = collision.slide(fltr, wanted, velocity)

@@ -9,7 +9,18 @@ import numpy as np
 from ..rig import Rig
 from ..types import F64
 from .devices import Devices
-from .monitor import DERATE_TO, SUSTAINED_NS, Freshness, Heartbeat, Sustained, Thermometer, beyond
+from .monitor import (
+    DERATE_TO,
+    LONGEST_PAUSE_NS,
+    PAUSE_NS,
+    SUSTAINED_NS,
+    Freshness,
+    Heartbeat,
+    Pauses,
+    Sustained,
+    Thermometer,
+    beyond,
+)
 
 TEMPERATURE_EVERY = 20  # ticks; a winding does not heat faster
 
@@ -38,6 +49,7 @@ class Watch:
         self._heart = Heartbeat(round(g.heartbeat_ms * 1e6))
         self._thermometer = Thermometer(g.temperature_derate_c, g.temperature_stop_c)
         self._torque = Sustained(SUSTAINED_NS)
+        self._pauses = Pauses(PAUSE_NS, LONGEST_PAUSE_NS)
         self._tracking = Sustained(round(g.tracking_error_ms * 1e6))
         self._lag_max = np.full(devices.n_joints, g.tracking_error_rad)
         self._checks = 0
@@ -66,6 +78,7 @@ class Watch:
         """Forget how long things have been wrong; what still is will be found again."""
         self._torque.reset()
         self._tracking.reset()
+        self._pauses.reset()
 
     def check(self, now: int, sent: F64, running: bool) -> list[Finding]:
         """Findings at `now`; `sent` (M,) is the commanded position, `running` whether a chunk is followed."""
@@ -88,6 +101,8 @@ class Watch:
         self.overloaded = beyond(devices.tau, devices.tau_max)
         if self._torque.update(now, self.overloaded):
             self._torque.reset()
+            if running:  # what pushes the same way again and again would heat a motor for ever
+                self._pauses.begin(now)
             found.append(Finding("torque", "hold", "torque above its limit", yields=True))
         lag = devices.measured[: devices.n_joints] - sent[: devices.n_joints]
         if self._tracking.update(now, beyond(lag, self._lag_max)):
@@ -107,4 +122,4 @@ class Watch:
             return "heartbeat"
         if self.speed == 0.0:
             return "temperature"
-        return "torque" if self.overloaded and yielding else None
+        return "torque" if self._pauses.lasts(now) or (self.overloaded and yielding) else None

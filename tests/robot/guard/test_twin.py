@@ -71,23 +71,36 @@ class _Constant:
 
 class _Sent:
     def __init__(self):
-        self.q_rad = []
+        self.q_rad, self.limits = [], set()
 
     def on_step(self, step):
         self.q_rad.append(step.applied.sent_q["arm"])
+        self.limits = set(step.applied.limits)
 
 
-@pytest.mark.parametrize("goal_deg", [(-14.6, -98, 97, 70, -68), (0, -99, 96, 73, -87), (0, 60, 0, 30, 0)])
-def test_an_arm_held_off_a_constant_goal_comes_to_rest(goal_deg):
-    """Folded onto itself or pressed to the table: what is sent must not hunt between two limits."""
+HOME_DEG = (0, -34.4, 25.8, 74.5, -87.1)
+
+
+@pytest.mark.parametrize(
+    ("start_deg", "goal_deg", "width_m"),
+    [
+        (HOME_DEG, (-14.6, -98, 97, 70, -68), 0.0),
+        (HOME_DEG, (0, -99, 96, 73, -87), 0.0),
+        (HOME_DEG, (0, 60, 0, 30, 0), 0.0),
+        ((-53.084, 26.896, 31.769, 87.09, -116.305), (31.464, 43.688, 95.066, 82.439, 111.781), 0.064),
+    ],
+)
+def test_an_arm_held_off_a_constant_goal_comes_to_rest(start_deg, goal_deg, width_m):
+    """Folded onto itself, pressed to the table, wedged between both: what is sent must not hunt."""
     twin = Twin(build_scene(load_rig("so101")))
-    twin.set_arm("arm", np.array([0.0, -0.6, 0.45, 1.3, -1.52]), 0.0)
+    twin.set_arm("arm", np.radians(start_deg), width_m)
     robot, sent = TwinRobot(twin), _Sent()
     robot.open()
     try:
-        ControlLoop(robot, _Constant(np.radians(goal_deg)), 33 * MS, (sent,)).run(6000 * MS)
+        ControlLoop(robot, _Constant(np.radians(goal_deg)), 33 * MS, (sent,)).run(12000 * MS)
     finally:
         robot.close()
-    last_s = np.degrees(sent.q_rad)[90:]
-    assert np.ptp(last_s, axis=0).max() < HUNTING_DEG
-    assert np.abs(last_s[-1] - goal_deg).max() > 1.0  # held off it
+    late = np.degrees(sent.q_rad)[300:]
+    assert np.ptp(late, axis=0).max() < HUNTING_DEG
+    assert np.abs(late[-1] - goal_deg).max() > 1.0  # held off it
+    assert {"table", "self_collision"} & sent.limits  # and said why

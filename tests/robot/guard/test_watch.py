@@ -213,6 +213,28 @@ def test_sustained_torque_makes_the_arm_yield():
     assert bench.guard.submit(bench.chunk(HOME))
 
 
+def test_what_pushes_again_and_again_has_to_wait_longer_each_time():
+    bench = running(tracking_error_rad=9.0)
+    running_at, begin = [], bench.clock.now()
+    while bench.clock.now() - begin < 30e9:
+        bench.arm.load = np.array([-5.0, 0, 0, 0, 0]) * (bench.guard.mode == "run")
+        bench.go(HOME, 0.05)
+        if bench.guard.mode == "run":
+            running_at.append(1e-9 * (bench.clock.now() - begin))
+    starts = [t for t, before in zip(running_at[1:], running_at, strict=False) if t - before > 0.1]
+    waits = np.diff(starts)
+    assert 5 <= len(starts) <= 8 and (np.diff(waits)[:4] > 0.3 * waits[1:5]).all() and max(waits) < 9.0
+    bench.arm.load = np.zeros(5)
+    bench.go(HOME, 18.0)
+    assert bench.guard.mode == "run"  # and the pause is forgotten when it went well for a while
+    bench.arm.load = np.array([-5.0, 0, 0, 0, 0])
+    bench.go(HOME, 0.2)
+    assert bench.guard.mode == "hold"
+    bench.arm.load = np.zeros(5)
+    bench.go(HOME, 0.3)
+    assert bench.guard.mode == "run"
+
+
 def test_a_blocked_arm_latches_a_tracking_fault():
     bench = running(tracking_error_rad=0.3, tracking_error_ms=200.0)
     bench.arm.blocked = True
