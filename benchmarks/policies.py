@@ -61,8 +61,10 @@ def run(variant: Variant, out: Path) -> dict:
     if not result.exists():
         options = [*variant.options, "--no-film"]
         shared = folder(out, variant.shares) / "dataset" if variant.shares else None
-        if shared is not None and shared.exists() and not target.exists():
-            shutil.copytree(shared, target / "dataset")
+        if shared is not None and shared.exists() and not (target / "dataset").exists():
+            shutil.rmtree(target / "copying", ignore_errors=True)  # of a run that was killed
+            shutil.copytree(shared, target / "copying")
+            (target / "copying").rename(target / "dataset")
         if target.exists():
             options.append("--resume")
         command = [sys.executable, "-m", "twinloop.launch.cli", "demo", "--out", str(target), *options]

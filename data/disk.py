@@ -52,14 +52,16 @@ def sync(path: Path) -> None:
 def replace_durably(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, sync it, and rename it into place.
 
-    A kill at any moment leaves either the old file or the new one, never half of one.
+    A kill at any moment leaves either the old file or the new one, never half of one. An `OSError` names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.tmp"
     try:
         write(temporary)
         sync(temporary)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)
         temporary.unlink(missing_ok=True)
         raise
     os.replace(temporary, path)
@@ -75,10 +77,14 @@ def fingerprint(path: Path) -> list[int]:
     return [path.stat().st_size, checksum]
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text, durably."""
+    replace_durably(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, durably."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    replace_durably(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

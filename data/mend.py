@@ -213,11 +213,19 @@ def _notes(plan: Mending, accept_changed: bool) -> None:
     """Renumber what we noted of each episode, with the checksums of the files that were rewritten."""
     found = plan.found
     same = all(old.entry.index == new.index for old, new in plan.kept) and len(found.notes) <= len(plan.kept)
-    if not found.notes or (same and not plan.rewritten and not accept_changed):
+    if not found.noteless and (not found.notes or (same and not plan.rewritten and not accept_changed)):
         return
-    lines = []
+    lines: list[str] = []
+    listed = {name for note in found.notes.values() for name in note["files"]}
     for old, new in plan.kept:
         note = found.notes.get(old.entry.index)
+        if note is None and old.entry.index in found.noteless:
+            names = [str(path.relative_to(found.root)) for path in _own_files(plan, old.entry)]
+            note = {
+                "info": {"recovered": {"note": "lost"}},
+                "files": {name: fingerprint(found.root / name) for name in names if name not in listed},
+            }
+            listed.update(names)
         if note is None:
             continue
         files = dict(note["files"])
@@ -233,3 +241,10 @@ def _notes(plan: Mending, accept_changed: bool) -> None:
     target = plan.stage / place(NOTES_PATH, (0, 0))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(lines), encoding="utf-8")
+
+
+def _own_files(plan: Mending, entry: Entry) -> list[Path]:
+    """The data and video files in which an episode lies, those that are there."""
+    meta = plan.found.meta
+    paths = [meta.data_file(entry), *(meta.video_file(entry, key) for key in entry.videos)]
+    return [path for path in paths if path.is_file()]

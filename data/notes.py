@@ -15,22 +15,28 @@ def load_notes(root: Path) -> dict[int, dict[str, Any]]:
     """What we note of each episode: its `info`, and `files` -> [bytes, crc32] as they were saved."""
     found: dict[int, dict[str, Any]] = {}
     for path in note_files(root):
+        found |= read_notes(path)
+    return found
+
+
+def read_notes(path: Path) -> dict[int, dict[str, Any]]:
+    """The notes in one file; `DatasetError` when it cannot be read."""
+    found: dict[int, dict[str, Any]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error}); `twinloop dataset repair` sets it aside"
+        ) from None
+    for line in lines:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
+            note = json.loads(line)
+            info, files = dict(note["info"]), _fingerprints(note.get("files", {}))
+            found[int(note["episode_index"])] = {"info": info, "files": files}
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             raise DatasetError(
-                f"{path}: cannot be read ({error}); `twinloop dataset repair` sets it aside"
+                f"{path}: not a line of episode info: {line[:60]!r}; `twinloop dataset repair` sets it aside"
             ) from None
-        for line in lines:
-            try:
-                note = json.loads(line)
-                info, files = dict(note["info"]), _fingerprints(note.get("files", {}))
-                found[int(note["episode_index"])] = {"info": info, "files": files}
-            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-                raise DatasetError(
-                    f"{path}: not a line of episode info: {line[:60]!r}; "
-                    f"`twinloop dataset repair` sets it aside"
-                ) from None
     return found
 
 

@@ -204,7 +204,8 @@ class Dataset:
 
     def _entry(self, index: int) -> Entry:
         if not 0 <= index < self.num_episodes:
-            raise DatasetError(f"{self.root}: has episodes 0 to {self.num_episodes - 1}, not {index}")
+            held = f"episodes 0 to {self.num_episodes - 1}" if self.num_episodes else "no episodes"
+            raise DatasetError(f"{self.root}: has {held}, not {index}")
         return self.meta.entries[index]
 
     def _rows(self, entry: Entry) -> pa.Table:

@@ -21,7 +21,8 @@ FIXED = {
     "task_index": "int64",
 }
 GROWING = ("sources", "limit_names", "modes")  # lists in `extra` that a session may append to
-STRICT = ("rig", "rig_hash", "units")  # what must be the same when recording goes on
+STRICT = ("rig", "rig_hash", "units", "task")  # what must be the same when recording goes on
+SHOWN = 4  # names of components in a message
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -100,6 +101,7 @@ class DatasetSpec:
         for key in STRICT:
             if self.extra.get(key) != other.extra.get(key):
                 found.append(f"{key}: dataset {self.extra.get(key)!r}, now {other.extra.get(key)!r}")
+        names = []
         for title, mine, theirs in (
             ("names of", self.vectors, other.vectors),
             ("dtype of", self.scalars, other.scalars),
@@ -107,19 +109,20 @@ class DatasetSpec:
         ):
             for key in mine.keys() | theirs.keys():
                 if mine.get(key) != theirs.get(key):
-                    found.append(
+                    names.append(
                         f"{title} {key}: dataset {_show(mine.get(key))}, now {_show(theirs.get(key))}"
                     )
-        return sorted(found)
+        return [*found, *sorted(names)]
 
 
 def _show(value: object) -> str:
     if value is None:
         return "(none)"
     if isinstance(value, tuple):
-        return (
-            "x".join(map(str, value)) if all(isinstance(v, int) for v in value) else f"[{', '.join(value)}]"
-        )
+        if all(isinstance(v, int) for v in value):
+            return "x".join(map(str, value))
+        shown = [*value[:SHOWN], f"... ({len(value)})"] if len(value) > SHOWN + 1 else value
+        return f"[{', '.join(shown)}]"
     return str(value)
 
 

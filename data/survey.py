@@ -17,6 +17,7 @@ from ..robot.errors import DatasetError
 from .disk import fingerprint
 from .layout import (
     INFO,
+    SPEC,
     captures,
     data_files,
     episode_files,
@@ -35,11 +36,11 @@ from .meta import (
     read_rows,
     read_table,
 )
-from .notes import load_notes
+from .notes import read_notes
 from .schema import TOLERANCE_S, check_rows
 from .spec import spec_from_info
 from .stats import damaged
-from .trust import short, trusted_info
+from .trust import own_record, short, trusted_info
 from .video import Pictures, pictures
 
 
@@ -72,6 +73,7 @@ class Survey:
     episodes: list[Found] = field(default_factory=list)  # in their order
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    noteless: list[int] = field(default_factory=list)  # episodes whose note was lost
     broken: list[Path] = field(default_factory=list)  # files to set aside
     captures: list[Path] = field(default_factory=list)  # episodes that were not saved
 
@@ -111,14 +113,12 @@ def survey(root: Path, *, deep: bool = False) -> Survey:
     except DatasetError as error:
         if found.info["total_episodes"]:
             found.add("meta/tasks.parquet", short(error))
-    try:
-        found.notes = load_notes(root)
-    except DatasetError as error:
-        found.add("meta/twinloop", short(error))
-        found.broken += [path for path in note_files(root)]
+    if (root / SPEC).exists() and own_record(root) is None:
+        found.add(SPEC, "cannot be read, or is not of these data")
     _entries(found)
     tables = _tables(found)
     _strays(found)
+    _notes(found)
     for episode in found.episodes:
         _rows(found, episode, tables)
     _videos(found, deep, _changed(found))
@@ -191,6 +191,34 @@ def _unclaimed(found: Survey, path: Path, table: pa.Table, index: int) -> None:
     ends = {key: VideoPlace(file, 0.0, table.num_rows / fps) for key in videos}
     found.add(path, f"episode {index} is whole, but meta/episodes does not list it")
     found.episodes.append(Found(Entry(index, (task,), table.num_rows, first, file, ends, file), {}))
+
+
+def _notes(found: Survey) -> None:
+    """Read the notes. Another program's episodes have none; ours that lost them lost their checksums as well."""
+    lost = False
+    for path in note_files(found.root):
+        try:
+            notes = read_notes(path)
+            if not notes:
+                found.add(path, "empty")
+        except DatasetError as error:
+            found.add(path, short(error))
+            notes = {}
+        if not notes:
+            found.broken.append(path)
+            lost = True
+        found.notes |= notes
+    own = set((found.info or {}).get("twinloop", {})) - {"format"}
+    without = [e.entry.index for e in found.episodes if e.entry.index not in found.notes]
+    if not without or not (own or found.notes or lost):
+        return
+    names = ", ".join(map(str, without[:8])) + (", ..." if len(without) > 8 else "")
+    told = f"no note (seed, draw, success, checksums) of {len(without)} episodes: {names}"
+    if lost or not found.notes:
+        found.add("meta/twinloop", told)
+        found.noteless = without
+    else:
+        found.add("meta/twinloop", f"{told}; recorded by another program?", "", "warning")
 
 
 def _strays(found: Survey) -> None:

@@ -37,7 +37,7 @@ def trusted_info(root: Path) -> tuple[dict[str, Any], str]:
                 f"{error}; there is no {SPEC} to rebuild it from: restore it from a copy"
             ) from None
         wrong = short(error)
-    rebuilt = _rebuilt(root)
+    rebuilt = own_record(root)
     if rebuilt is None or _disagrees(root, rebuilt):
         raise DatasetError(
             f"{root / INFO}: {wrong}, and there is no {SPEC} that fits the data to rebuild it from; "
@@ -46,7 +46,7 @@ def trusted_info(root: Path) -> tuple[dict[str, Any], str]:
     return rebuilt, wrong
 
 
-def _rebuilt(root: Path) -> dict[str, Any] | None:
+def own_record(root: Path) -> dict[str, Any] | None:
     """info.json as our own record of the format gives it, the totals left at 0; None where there is none."""
     try:
         copy = read_json(root / SPEC)

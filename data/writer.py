@@ -234,6 +234,11 @@ class DatasetWriter:
         index = len(meta.entries)
         self._capture = None
         capture.close()
+        if not capture.folder.is_dir():
+            raise DatasetError(
+                f"{self.root}: removed or moved while episode {index} was recorded, and this episode with it; "
+                f"leave the folder where it is until the recording ends"
+            )
         if (failure := capture.failure(f"saving episode {index}")) is not None:
             raise failure
         capture.relabel(info=info, last=last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from ..robot.errors import UsageError
@@ -27,10 +28,12 @@ def picture(option: str, size: tuple[int, int]) -> None:
             raise UsageError(f"{option} {side}: must be an even number of pixels, as video wants it")
 
 
-def output_file(option: str, path: Path) -> None:
-    """Raise `UsageError` unless the file `path` can be written; makes its folder."""
+def output_file(option: str, path: Path, suffix: str = "") -> None:
+    """Raise `UsageError` unless the file `path` can be written and ends in `suffix`; makes its folder."""
     if path.is_dir():
         raise UsageError(f"{option} {path}: is a folder; name a file in it")
+    if suffix and path.suffix.lower() != suffix:
+        raise UsageError(f"{option} {path}: must end in {suffix}")
     output_folder(option, path.parent)
     if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(f"{option} {path}: cannot be written; choose another place, or mend its permissions")
@@ -40,12 +43,12 @@ def output_folder(option: str, path: Path) -> None:
     """Raise `UsageError` unless `path` is, or can become, a folder to write in; makes it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):  # permissions alone do not tell: a mount may be read-only
+            pass
     except FileExistsError:
         raise UsageError(f"{option} {path}: is a file; name a folder") from None
     except NotADirectoryError:
         raise UsageError(f"{option} {path}: one of its parents is a file; choose another place") from None
     except OSError as error:
-        reason = (error.strerror or "cannot be made").lower()
+        reason = (error.strerror or "cannot be written").lower()
         raise UsageError(f"{option} {path}: {reason}; choose another place") from None
-    if not os.access(path, os.W_OK):
-        raise UsageError(f"{option} {path}: cannot be written; choose another place, or mend its permissions")

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..data.disk import write_text
 from ..robot.errors import UsageError, nearest
 from .arguments import output_file
 
@@ -77,5 +78,5 @@ def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -
     for name in failed:
         print(f"benchmark {name} ended with an error (its message is above)")
     if json_to is not None:
-        json_to.write_text("".join(json.dumps(figure) + "\n" for figure in figures))
+        write_text(json_to, "".join(json.dumps(figure) + "\n" for figure in figures))
     return 1 if failed or any(figure.get("ok") is False for figure in figures) else 0

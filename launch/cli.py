@@ -37,7 +37,7 @@ ORDER = (
 )
 NEWS_OF_DISK = {
     errno.ENOSPC: "no space left on the disk; free some and run the command again, what was saved is kept",
-    errno.EROFS: "the disk is read-only; choose another --out",
+    errno.EROFS: "the disk is read-only; choose another place",
     errno.EACCES: "permission denied; choose a folder that you may write to",
     errno.EPERM: "not permitted; choose a folder that you may write to",
 }
@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _checked(args)
         except KeyboardInterrupt as stop:
             said = f"; {stop}" if str(stop) else ""
-            print(f"\ntwinloop: stopped{said}; what was saved is kept (see --resume)", file=sys.stderr)
+            hint = " (go on with --resume)" if _resumes(args) else ""
+            print(f"\ntwinloop: stopped{said}; what was saved is kept{hint}", file=sys.stderr)
             code = exit_code()
     gc.collect()  # the cut-off work's cycles: at Python's own end, extension modules report them as leaks
     return code
@@ -159,6 +160,12 @@ def _run(name: str, args: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     return int(chosen.run() or 0)
+
+
+def _resumes(args: Sequence[str]) -> bool:
+    """Whether the command that `args` began can be gone on with."""
+    module = sys.modules.get(f"{__package__}.commands.{args[0]}") if args else None
+    return "resume" in getattr(getattr(module, "Command", None), "__dataclass_fields__", {})
 
 
 def overview() -> str:

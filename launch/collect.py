@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -33,7 +32,6 @@ class Collected:
     episodes: int
     frames: int
     tried: int  # episodes run, failures of the expert included
-    limits: dict[str, int]
 
 
 def dataset_spec(rig: Rig, task: Task, cameras: tuple[str, ...]) -> DatasetSpec:
@@ -75,7 +73,6 @@ def collect(
     writer = DatasetWriter(root, dataset_spec(rig, task, cameras), resume=resume, wait=True)
     shown: list[TwinStep] = []
     recorder = make_recorder(writer, rig, cameras, shown)
-    limits: Counter[str] = Counter()
     tried = saved = 0
     with writer:
         start = max(first_seed, int(writer.spec.extra.get("next_seed", 0)))
@@ -89,7 +86,6 @@ def collect(
         with closing(runs):
             for result in runs:
                 tried += 1
-                limits.update(result.limits)
                 with deferred():
                     writer.update_extra(next_seed=result.seed + 1)
                     if result.success:
@@ -103,7 +99,7 @@ def collect(
                         f"task '{plan.task}': none of the first {tried} episodes of the expert succeeded; "
                         f"nothing to record"
                     )
-        return Collected(saved, writer.num_frames, tried, dict(limits))
+        return Collected(saved, writer.num_frames, tried)
 
 
 def make_recorder(

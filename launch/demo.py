@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..data.disk import write_text
 from ..data.reader import Dataset
 from ..policies.samples import Samples
 from ..policies.train import TrainConfig, TrainProgress, TrainResult, default_config, train
@@ -22,7 +23,7 @@ from .collect import OBJECTS, Collected, collect, resized
 from .evaluate import EVAL_SEED, Evaluation, evaluate
 from .retakes import retake
 from .session import EpisodeResult
-from .workers import WorldPlan
+from .workers import AgentPlan, WorldPlan
 
 STATE_STEPS = 3000
 CAMERA_STEPS = 3000
@@ -111,34 +112,36 @@ def run_demo(config: DemoConfig, events: DemoEvents | None = None) -> DemoResult
     events.phase("deploy", config.evals)
     evaluation = evaluate(
         plan,
-        out / "policy",
+        AgentPlan(out / "policy"),
         range(EVAL_SEED, EVAL_SEED + config.evals),
         workers=config.workers,
         on_episode=events.episode,
     )
     seconds["deploy"] = watch.seconds
     result = DemoResult(config, resized(plan), collected, trained, evaluation, seconds)
-    (out / "result.json").write_text(json.dumps(figures(result), indent=1, default=str))
+    write_text(out / "result.json", json.dumps(figures(result), indent=1, default=str))
     return result
 
 
 def _collect(config: DemoConfig, plan: WorldPlan, events: DemoEvents) -> Collected:
     root = config.out / "dataset"
     have = Dataset(root).open().num_episodes if root.exists() else 0
+    first_seed = config.seed * 10_000
     events.phase("collect", config.demos)
-    if have >= config.demos:
-        dataset = Dataset(root).open()
-        return Collected(dataset.num_episodes, dataset.num_frames, have, {})
-    return collect(
-        plan,
-        root,
-        config.demos - have,
-        first_seed=config.seed * 10_000,
-        noise_rad=config.noise_rad,
-        resume=have > 0 or root.exists(),
-        workers=config.workers,
-        on_episode=events.demonstration,
-    )
+    if have < config.demos:
+        collect(
+            plan,
+            root,
+            config.demos - have,
+            first_seed=first_seed,
+            noise_rad=config.noise_rad,
+            resume=root.exists(),
+            workers=config.workers,
+            on_episode=events.demonstration,
+        )
+    dataset = Dataset(root).open()  # all of it, what an earlier run collected included
+    next_seed = int(dataset.spec.extra.get("next_seed", first_seed + dataset.num_episodes))
+    return Collected(dataset.num_episodes, dataset.num_frames, next_seed - first_seed)
 
 
 def _train(config: DemoConfig, events: DemoEvents) -> TrainResult:

@@ -16,12 +16,10 @@ from .workers import AgentPlan, WorldPlan, run_episodes
 
 
 def deploy(
-    plan: WorldPlan, policy: Path, seeds: Sequence[int], record_to: Path | None = None
+    plan: WorldPlan, agent: AgentPlan, seeds: Sequence[int], record_to: Path | None = None
 ) -> Iterator[EpisodeResult]:
     """Yield the episodes of `seeds`; with `record_to`, failures are recorded too, marked as such."""
-    runs = run_episodes(
-        plan, AgentPlan(policy), seeds, workers=1, keep_trace=record_to is not None, park=True
-    )
+    runs = run_episodes(plan, agent, seeds, workers=1, keep_trace=record_to is not None, park=True)
     if record_to is None:
         yield from runs
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,16 +44,16 @@ class Evaluation:
 
 def evaluate(
     plan: WorldPlan,
-    checkpoint: Path | None,
+    agent: AgentPlan,
     seeds: Sequence[int],
     *,
     workers: int | None = None,
     park: bool = True,
     on_episode: Callable[[EpisodeResult], None] = lambda result: None,
 ) -> Evaluation:
-    """Run `checkpoint` (None = the task's expert, undisturbed) on `seeds`."""
+    """Run `agent` on `seeds`."""
     results: list[EpisodeResult] = []
-    for result in run_episodes(plan, AgentPlan(checkpoint), seeds, workers=workers, park=park):
+    for result in run_episodes(plan, agent, seeds, workers=workers, park=park):
         results.append(result)
         on_episode(result)
     return summarise(results)

@@ -16,7 +16,11 @@ from ..sim.world import World
 
 
 def policy_agents(
-    checkpoint: Path, world: World, config: RuntimeConfig | None = None, device: str = "auto"
+    checkpoint: Path,
+    world: World,
+    config: RuntimeConfig | None = None,
+    device: str = "auto",
+    allow_changed_rig: bool = False,
 ) -> Callable[[Twin], Agent]:
     """Load `checkpoint` once; the function returned gives the agent of one episode.
 
@@ -40,6 +44,7 @@ def policy_agents(
             config or RuntimeConfig(),
             extra=objects if privileged else None,
             extra_names=names if privileged else (),
+            allow_changed_rig=allow_changed_rig,
         )
         made.check()
         return made

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .. import __version__
+from ..data.disk import replace_durably
 from ..robot.clock import wall_time
 from ..robot.errors import TwinloopError
 from ..robot.types import U8
@@ -140,8 +141,7 @@ class Report:
                 f"{path}: the report would have {len(data) / 1e6:.2f} MB, limit {LIMIT_BYTES / 1e6:.0f} MB; "
                 "use fewer or smaller pictures"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        replace_durably(path, lambda temporary: temporary.write_bytes(data))
         return path
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
 import numpy as np
 
+from ..data.disk import replace_durably
 from ..robot.interfaces import Agent
 from ..robot.types import U8, Step
 from ..sim.render import Renderer
@@ -68,31 +70,35 @@ def film(world: World, agent: AgentPlan, seeds: Sequence[int], camera: str, out:
     "faithful" profile, in each episode's own randomisation.
     """
     fps = round(world.rig.control_hz)
-    out.parent.mkdir(parents=True, exist_ok=True)
     agents = agent.build(world)
-    renderer = Renderer(world.scene.model, profile="faithful")
     rgb = np.zeros((SIZE[1], SIZE[0], 3), dtype=np.uint8)
     successes: list[bool] = []
     frames: list[int] = []
-    with av.open(str(out), "w") as container:
-        stream = container.add_stream("h264", rate=fps, options={"crf": "28", "preset": "veryfast"})
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        for seed in seeds:
-            logs: list[StateLog] = []
 
-            def make(twin: Twin, logs: list[StateLog] = logs) -> Agent:
-                logs.append(StateLog(twin))
-                return agents(twin)
+    def write(path: Path) -> None:
+        with (
+            closing(Renderer(world.scene.model, profile="faithful")) as renderer,
+            av.open(str(path), "w", format="mp4") as container,
+        ):
+            stream = container.add_stream("h264", rate=fps, options={"crf": "28", "preset": "veryfast"})
+            stream.width, stream.height = SIZE
+            stream.pix_fmt = "yuv420p"
+            for seed in seeds:
+                logs: list[StateLog] = []
 
-            result = run_episode(world, make, seed, observers=[_Late(logs)], settle_steps=15)
-            successes.append(result.success)
-            frames.append(len(logs[0].qpos))
-            for qpos, mocap in zip(logs[0].qpos, logs[0].mocap, strict=True):
-                renderer.render_state(qpos, world.scene.cameras[camera], rgb, mocap=mocap)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        container.mux(stream.encode())
-    renderer.close()
+                def make(twin: Twin, logs: list[StateLog] = logs) -> Agent:
+                    logs.append(StateLog(twin))
+                    return agents(twin)
+
+                result = run_episode(world, make, seed, observers=[_Late(logs)], settle_steps=15)
+                successes.append(result.success)
+                frames.append(len(logs[0].qpos))
+                for qpos, mocap in zip(logs[0].qpos, logs[0].mocap, strict=True):
+                    renderer.render_state(qpos, world.scene.cameras[camera], rgb, mocap=mocap)
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            container.mux(stream.encode())
+
+    replace_durably(out, write)
     return Film(out, fps, tuple(seeds), tuple(successes), tuple(frames))
 
 

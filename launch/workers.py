@@ -56,6 +56,7 @@ class AgentPlan:
 
     checkpoint: Path | None = None  # None = the task's expert
     noise_rad: float = 0.0  # standard deviation of the noise on the expert's joint goals
+    allow_changed_rig: bool = False  # run a checkpoint although its rig changed since
 
     def build(self, world: World) -> Callable[[Twin], Agent]:
         """A factory of agents for the episodes of `world`; a checkpoint is loaded once."""
@@ -64,7 +65,7 @@ class AgentPlan:
             return lambda twin: NoisyAgent(world.task.expert(twin), sigma, dt_s=dt)
         from .policy_agent import policy_agents
 
-        return policy_agents(self.checkpoint, world)
+        return policy_agents(self.checkpoint, world, allow_changed_rig=self.allow_changed_rig)
 
 
 _world: World | None = None

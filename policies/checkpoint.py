@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from ..data.disk import replace_durably, write_json
 from ..robot.errors import CheckpointError
 from ..robot.rig import Rig
 from .device import pick_device
@@ -39,9 +39,7 @@ def save_policy(policy: Policy, folder: Path) -> None:
     digest = _sha256(folder / WEIGHTS)
     policy.digest = digest[:8]
     content = {"format": FORMAT, **asdict(policy.config), "weights_sha256": digest}
-    temporary = folder / f".{CONFIG}.tmp"
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, folder / CONFIG)
+    write_json(folder / CONFIG, content)
 
 
 def load_policy(path: str | Path, device: str = "auto") -> Policy:
@@ -89,7 +87,7 @@ def check_fits(
     elif config.rig_hash and rig_hash and config.rig_hash != rig_hash and not allow_changed_rig:
         wrong.append(
             f"rig '{rig}' has changed since (hash {config.rig_hash}, now {rig_hash}: arms, grippers, cameras "
-            f"or control rate); allow_changed_rig=True if it does not matter"
+            f"or control rate); --allow-changed-rig (in Python allow_changed_rig=True) if it does not matter"
         )
     if config.action_names != tuple(joints):
         wrong.append(_difference("commands joints", config.action_names, joints))
@@ -286,12 +284,8 @@ def _read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Write beside `file`, then rename: a power cut leaves the old file or the new one."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(header))
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(temporary, file)
+    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, dict(header))
+    replace_durably(file, lambda temporary: temporary.write_bytes(content))
 
 
 def _sha256(file: Path) -> str:

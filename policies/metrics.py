@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ..data.disk import write_text
 
 
 class MetricsLog:
@@ -28,14 +29,16 @@ class MetricsLog:
                     continue
                 if line["step"] <= step:
                     self._lines.append(line)
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
-        os.replace(temporary, self._path)
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
 
     def write(self, line: Mapping[str, Any]) -> None:
         self._lines.append(line)
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
 
     def losses(self) -> tuple[tuple[int, float], ...]:
         """(step, training loss)."""

@@ -95,6 +95,8 @@ def check_values(rig: Rig) -> list[str]:
     if not rig.arms:
         wrong.append("arms: a rig needs at least one arm")
     for name, arm in rig.arms.items():
+        if arm.model not in model_names():
+            continue  # `check_names` has told
         n = len(load_model(arm.model).joints)
         for f in fields(arm.limits):
             value = getattr(arm.limits, f.name)

@@ -19,7 +19,7 @@ class Command:
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Benchmarks to run; by default all but `policies`, which takes over an hour."""
+    """Benchmarks to run; by default all; `policies`, over an hour, only when named or with --quick."""
     quick: bool = False
     """Shorter runs, noisier figures."""
     json: Path | None = None

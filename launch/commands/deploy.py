@@ -34,6 +34,8 @@ class Command:
     """Record the episodes as a dataset in this folder."""
     film: Path | None = None
     """Write a film of the episodes (mp4)."""
+    allow_changed_rig: bool = False
+    """Run the policy although its rig (limits, cameras, control rate) changed since it was trained."""
 
     def run(self) -> int:
         from ...robot.errors import UsageError
@@ -49,13 +51,16 @@ class Command:
         within("--episodes", self.episodes, EPISODES)
         within("--seed", self.seed, SEEDS)
         if self.film is not None:
-            output_file("--film", self.film)
+            output_file("--film", self.film, ".mp4")
         needs = policy_needs(self.policy)
         task = needs.choose_task(self.task)
         plan = WorldPlan(load_rig(self.rig), task, cameras=needs.cameras, size=needs.size)
+        if self.film is not None and not plan.rig.cameras:
+            raise UsageError(f"--film: rig '{plan.rig.name}' has no camera to film with; give it one")
+        agent = AgentPlan(self.policy, allow_changed_rig=self.allow_changed_rig)
         seeds = range(self.seed, self.seed + self.episodes)
         successes = 0
-        for result in deploy(plan, self.policy, seeds, self.record):
+        for result in deploy(plan, agent, seeds, self.record):
             successes += result.success
             acted = ", ".join(f"{name} {ticks}" for name, ticks in sorted(result.limits.items()))
             say(
@@ -67,7 +72,7 @@ class Command:
             world = plan.open()
             try:
                 camera = next(iter(plan.rig.cameras))
-                say(f"film: {film(world, AgentPlan(self.policy), seeds, camera, self.film).path}")
+                say(f"film: {film(world, agent, seeds, camera, self.film).path}")
             finally:
                 world.close()
         return 0

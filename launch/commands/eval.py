@@ -22,6 +22,8 @@ class Command:
     """Folder of the policy."""
     expert: bool = False
     """Run the task's scripted expert instead of a policy."""
+    noise: float = 0.0
+    """Standard deviation of the noise on the expert's joint goals, rad, as `record` injects it."""
     rig: str = "so101"
     """Rig name or path of a rig file."""
     task: str | None = None
@@ -37,21 +39,25 @@ class Command:
     """Processes that run episodes; by default one a core."""
     json: Path | None = None
     """Write the figures there, too."""
+    allow_changed_rig: bool = False
+    """Run the policy although its rig (limits, cameras, control rate) changed since it was trained."""
 
     def run(self) -> int:
-        import json
-
+        from ...data.disk import write_json
         from ...robot.errors import UsageError
         from ...robot.rig import load_rig
         from ..arguments import EPISODES, SEEDS, output_file, within
         from ..evaluate import evaluate
         from ..progress import counter, say
-        from ..workers import PolicyNeeds, WorldPlan, policy_needs, worker_count
+        from ..workers import AgentPlan, PolicyNeeds, WorldPlan, policy_needs, worker_count
 
         if (self.policy is None) != self.expert:
             raise UsageError("give either the folder of a policy or --expert")
         within("--episodes", self.episodes, EPISODES)
         within("--first-seed", self.first_seed, SEEDS)
+        within("--noise", self.noise, (0, 1), "rad")
+        if self.noise and not self.expert:
+            raise UsageError("--noise: disturbs the expert; add --expert, or leave it out")
         worker_count(self.workers)
         if self.json is not None:
             output_file("--json", self.json)
@@ -63,7 +69,7 @@ class Command:
         with counter("eval", self.episodes) as tick:
             found = evaluate(
                 plan,
-                self.policy,
+                AgentPlan(self.policy, self.noise, self.allow_changed_rig),
                 seeds,
                 workers=self.workers,
                 on_episode=lambda result: tick(True, "" if result.success else f"seed {result.seed} failed"),
@@ -86,5 +92,5 @@ class Command:
                 "limits": found.limits,
                 "loop": found.loop,
             }
-            self.json.write_text(json.dumps(figures, indent=1))
+            write_json(self.json, figures)
         return 0

@@ -13,7 +13,8 @@ import tyro
 class Command:
     """Record demonstrations of a task by its scripted expert in the randomised twin, as a LeRobotDataset v3.0.
 
-    A killed or interrupted recording keeps every saved episode; --resume goes on behind the last one.
+    A killed or interrupted recording keeps every saved episode; --resume goes on behind the last one, with the
+    seeds that were running when it was killed.
 
     Example:
         twinloop record out/lift --task lift --episodes 50
@@ -27,7 +28,7 @@ class Command:
     task: str = "pick_place"
     """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
     episodes: int = 50
-    """Successful episodes to record."""
+    """Successful episodes to record; with --resume, so many more."""
     size: tuple[int, int] | None = None
     """Picture width and height, px; by default as the rig's cameras."""
     no_cameras: bool = False

@@ -43,8 +43,7 @@ class Command:
     """Folder for report.html and report.json."""
 
     def run(self) -> int:
-        import json
-
+        from ...data.disk import write_json
         from ...robot.errors import UsageError
         from ...robot.rig import load_rig
         from ...sim.scene import SceneOptions
@@ -66,7 +65,7 @@ class Command:
         with counter("replay", len(chosen)) as tick:
             options = SceneOptions(servo=servo)
             result = replay(source, chosen, options, lambda index: tick(True, ""), self.fit_zeros)
-        (self.out / "report.json").write_text(json.dumps(to_json(result), indent=1) + "\n")
+        write_json(self.out / "report.json", to_json(result))
         path = write_report(source, result, self.out / "report.html")
         say(f"joint units: {result.mapping}; servo {result.servo}")
         say(zeros_text(source, result))

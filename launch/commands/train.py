@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -46,17 +47,18 @@ class Command:
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
     resume: bool = False
-    """Go on with the training in --out."""
+    """Go on with the training in the folder of the policy."""
 
     def run(self) -> int:
         from ...data.reader import Dataset
         from ...policies.methods import find_method
         from ...policies.samples import Samples
         from ...policies.train import default_config, train
-        from ...robot.errors import UsageError
+        from ...robot.errors import TwinloopError, UsageError
         from ..arguments import output_folder, picture
         from ..collect import OBJECTS
         from ..progress import say, training_bar
+        from ..stopping import exit_code
 
         config = replace(default_config(self.method), chunk=self.chunk, seed=self.seed, device=self.device)
         for name in ("steps", "batch", "lr"):
@@ -78,10 +80,15 @@ class Command:
         )
         output_folder("policy", self.out)
         with training_bar(config.steps) as show:
-            result = train(samples, config, self.out, show, resume=self.resume)
+            try:
+                result = train(samples, config, self.out, show, resume=self.resume)
+            except TwinloopError:
+                with suppress(OSError):
+                    self.out.rmdir()  # nothing came of it; one with files in it stays
+                raise
         if not result.finished:
             say(f"{self.out}: stopped and saved at step {result.step}; go on with --resume")
-            return 130
+            return exit_code()
         say(
             f"{self.out}: {result.step} steps in {result.wall_s:.0f} s, "
             + (", ".join(f"validation {k} {v:.4g}" for k, v in result.validation.items()) or "no validation")

@@ -163,7 +163,7 @@ class Guard:
 
         Raises `GuardFault` when the guard is not open."""
         if not self._is_open:
-            raise GuardFault(f"guard: {self.reason}; open() the robot before it is given commands")
+            raise GuardFault("guard: not open; open() the robot before it is given commands")
         now = self._clock.now()
         chunk = private(chunk)
         reason = fault_of(chunk, self._layout, now)
@@ -187,7 +187,7 @@ class Guard:
 
     def hold(self, reason: str = "hold") -> None:
         """Drop every pending command; stop within the limits and hold. A latched mode stays."""
-        if not self._mode.latched:
+        if self._is_open and not self._mode.latched:
             self._set_mode("hold", reason)
 
     def estop(self, reason: str) -> None:
@@ -201,8 +201,11 @@ class Guard:
     def park(self) -> None:
         """Start moving to the rest pose at `park_speed`; tick until `parked`.
 
-        Legal in a fault, which stays latched: no chunk runs before `rearm()`. Raises `GuardFault` in an e-stop.
+        Legal in a fault, which stays latched: no chunk runs before `rearm()`. Raises `GuardFault` in an e-stop,
+        and when the guard is not open.
         """
+        if not self._is_open:
+            raise GuardFault("guard: not open; open() the robot before it parks")
         if self.mode == "estop":
             raise GuardFault(f"guard: e-stop latched ({self.reason}); rearm() before park()")
         if self.mode != "park":

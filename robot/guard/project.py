@@ -20,11 +20,12 @@ def project(
     squares: Lawson and Hanson, Solving Least Squares Problems (1974), chapter 23.
     """
     sides, need = rows * free, least - rows @ wanted
-    if low is not None and high is not None:
-        moving = free > 0.0
-        bounds = np.diag(free)[moving]
-        sides = np.vstack([sides, bounds, -bounds])
-        need = np.concatenate([need, (low - wanted)[moving], (wanted - high)[moving]])
+    moving = free > 0.0
+    bounds = np.diag(free)[moving]
+    if low is not None:
+        sides, need = np.vstack([sides, bounds]), np.concatenate([need, (low - wanted)[moving]])
+    if high is not None:
+        sides, need = np.vstack([sides, -bounds]), np.concatenate([need, (wanted - high)[moving]])
     if need.max() <= 0.0:
         return wanted
     matrix = np.vstack([sides.T, need])

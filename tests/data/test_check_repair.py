@@ -18,6 +18,7 @@ from twinloop.robot.errors import DatasetError
 
 DATA = "data/chunk-000/file-001.parquet"
 EPISODE = "meta/episodes/chunk-000/file-001.parquet"
+NOTE = "meta/twinloop/chunk-000/file-001.jsonl"
 VIDEO = "videos/observation.images.front/chunk-000/file-001.mp4"
 
 
@@ -84,10 +85,16 @@ DAMAGES = {
     ),
     "stats cut": (lambda r: cut(r / "meta/stats.json"), "stats.json: cannot be read", (0, 1, 2)),
     "notes cut": (
-        lambda r: cut(r / "meta/twinloop/chunk-000/file-001.jsonl"),
-        "meta/twinloop: not a line of episode info",
+        lambda r: cut(r / NOTE),
+        f"{NOTE}: not a line of episode info",
         (0, 1, 2),
     ),
+    "notes emptied": (
+        lambda r: (r / NOTE).write_text(""),
+        "no note (seed, draw, success, checksums) of 1 episodes: 1",
+        (0, 1, 2),
+    ),
+    "spec cut": (lambda r: cut(r / "meta/twinloop/spec.json"), "spec.json: cannot be read", (0, 1, 2)),
     "notes and episode": (
         lambda r: (cut(r / "meta/twinloop/chunk-000/file-000.jsonl"), cut(r / DATA)),
         "not a line of episode info",
@@ -124,10 +131,9 @@ def test_damage_is_found_and_mended(ram_path, damage):
         assert_episode(dataset, index, episode, (12, 9, 15)[episode])
         assert dataset.episode(index).task == ("place" if episode % 2 else "pick")
     np.testing.assert_array_equal(dataset.column("index"), np.arange(dataset.num_frames))
-    if "notes" not in damage:
-        assert [dataset.episode(i).info["seed"] for i in range(len(survivors))] == [
-            100 + e for e in survivors
-        ]
+    noteless = {"notes and episode": 0}.get(damage, 1 if "notes" in damage else None)
+    seeds = [dataset.episode(i).info.get("seed") for i in range(len(survivors))]
+    assert seeds == [None if e == noteless else 100 + e for e in survivors]
     if len(survivors) < 3:  # what is bad lies aside
         kept = {path.name for path in (root / ".twinloop/quarantine").rglob("*") if path.is_file()}
         assert {"file-000.mp4", "episodes.jsonl"} <= kept or {"file-001.mp4", "episodes.jsonl"} <= kept
@@ -178,6 +184,7 @@ def test_pictures_that_do_not_decode_are_found_without_checksums(tmp_path):
             writer.add(row(k), noise)
         writer.save()
     shutil.rmtree(root / "meta/twinloop")
+    edit_json(root / "meta/info.json", twinloop={"format": 1})
     content = bytearray((root / VIDEO).read_bytes())
     middle = len(content) // 2
     content[middle : middle + 16] = rng.integers(0, 255, 16, dtype=np.uint8).tobytes()

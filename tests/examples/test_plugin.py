@@ -77,7 +77,7 @@ def test_task_and_policy_by_name(installed, tmp_path):
 from pathlib import Path
 from dataclasses import replace
 from twinloop.robot.rig import load_rig
-from twinloop.launch.workers import WorldPlan
+from twinloop.launch.workers import AgentPlan, WorldPlan
 from twinloop.launch.collect import collect, OBJECTS
 from twinloop.launch.evaluate import evaluate
 from twinloop.data.reader import Dataset
@@ -89,7 +89,7 @@ plan = WorldPlan(load_rig("so101"), "wipe", cameras=(), randomize=())
 done = collect(plan, root / "data", 6, workers=1)
 samples = Samples.from_dataset(Dataset(root / "data").open(), cameras=(), state=("observation.state", OBJECTS))
 result = train(samples, replace(default_config("linear"), steps=300, threads=1), root / "policy")
-found = evaluate(plan, root / "policy", range(10, 12), workers=1, park=False)
+found = evaluate(plan, AgentPlan(root / "policy"), range(10, 12), workers=1, park=False)
 print(done.episodes, done.tried, result.used["method"], len(found.successes))
 """,
     )

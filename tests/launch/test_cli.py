@@ -102,6 +102,9 @@ def test_unknown_task_rig_and_policy(tmp_path):
         ("train dataset dataset/policy", "lies in the dataset"),
         ("deploy policy --sim --episodes 0", "--episodes 0: must be within 1.."),
         ("deploy policy --sim --film .", "--film .: is a folder"),
+        ("deploy policy --sim --film film.avi", "--film film.avi: must end in .mp4"),
+        ("deploy policy --sim --film /proc/film.mp4", "--film /proc: "),
+        ("eval policy --noise 0.1", "--noise: disturbs the expert"),
         ("demo --out file", "--out file: is a file; name a folder"),
         ("demo --seed 100", "--seed 100: must be within 0..99"),
         ("demo --chunk 0", "chunk: 0 must be within 1..1000"),
@@ -154,6 +157,8 @@ def test_names_in_a_rig_that_exist_nowhere(tmp_path):
         "cameras.wrist.mount",
     )
     refused(twinloop("rigs", tmp_path / "none.yaml"), "none.yaml", "cannot read")
+    rig.write_text("name: mine\narms:\n  arm: {model: so110}\n")
+    refused(twinloop("rigs", rig), "mine.yaml: 1 mistake", "arms.arm.model", "so101")
     rig.write_text("name: [\n")
     refused(twinloop("rigs", rig), "mine.yaml", "line", "not valid YAML")
 
@@ -174,6 +179,9 @@ def recorded(tmp_path_factory):
 
 def test_record_refuses_what_it_cannot_do(tmp_path, recorded):
     refused(twinloop("record", recorded, "--task", "reach"), "a dataset is there", "--resume")
+    done = twinloop("record", recorded, "--task", "lift", "--no-cameras", "--resume", "--workers", "1")
+    refused(done, "task: dataset 'reach', now 'lift'")
+    assert len(done.stderr) < 450
     refused(twinloop("record", tmp_path / "d", "--workers", "0"), "--workers 0")
     refused(twinloop("record", tmp_path / "d", "--noise", "nan"), "--noise nan")
     assert not (tmp_path / "d").exists()
@@ -187,6 +195,12 @@ def test_a_policy_knows_its_task(tmp_path, recorded):
     for command in (("eval", policy, "--episodes", "1", "--workers", "1"), ("deploy", policy, "--sim")):
         done = twinloop(*command)
         assert done.returncode == 0 and "reach: " in done.stdout, done.stderr
+    rig = tmp_path / "blind.yaml"
+    rig.write_text("name: so101\narms:\n  arm: {model: so101}\ngrippers:\n  gripper: {arm: arm}\n")
+    deploy = ("deploy", policy, "--sim", "--rig", rig)
+    refused(twinloop(*deploy), "rig 'so101' has changed", "--allow-changed-rig")
+    refused(twinloop(*deploy, "--allow-changed-rig", "--film", tmp_path / "x.mp4"), "no camera to film with")
+    assert twinloop(*deploy, "--allow-changed-rig").returncode == 0
 
 
 def test_train_on_a_camera_that_was_not_recorded(tmp_path, recorded):
@@ -253,13 +267,16 @@ def test_read_only_folder(tmp_path, recorded):
     refused(done, str(other), "read-only")
 
 
-def test_full_disk(tmp_path):
+def test_full_disk(tmp_path, recorded):
     root = tmp_path / "small"
     done = mounted(
         "size=60k", root, "record", root / "d", "--task", "reach", "--episodes", "2", "--workers", "1",
         "--no-cameras",
     )  # fmt: skip
     refused(done, "disk full", "dataset repair")
+    other = tmp_path / "small2"
+    done = mounted("size=60k", other, "train", recorded, other / "policy", "--method", "bc", "--steps", "2")
+    refused(done, str(other / "policy"), "no space left")
 
 
 def one_line(done, *words):

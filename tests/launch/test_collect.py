@@ -9,7 +9,7 @@ from twinloop.data import Dataset
 from twinloop.launch.collect import collect
 from twinloop.launch.deploy import deploy
 from twinloop.launch.session import run_episode
-from twinloop.launch.workers import WorldPlan
+from twinloop.launch.workers import AgentPlan, WorldPlan
 from twinloop.policies.samples import Samples
 from twinloop.policies.train import default_config, train
 from twinloop.robot.rig import load_rig
@@ -57,7 +57,7 @@ def test_a_deployment_is_recorded_with_the_policys_own_actions(tmp_path):
     collect(REACH, tmp_path / "d", 4, workers=1)
     samples = Samples.from_dataset(Dataset(tmp_path / "d").open(), cameras=())
     train(samples, replace(default_config("bc"), steps=30, device="cpu"), tmp_path / "p")
-    list(deploy(REACH, tmp_path / "p", [3], tmp_path / "r"))
+    list(deploy(REACH, AgentPlan(tmp_path / "p"), [3], tmp_path / "r"))
     dataset = Dataset(tmp_path / "r").open()
     rows, extra = dataset.episode(0).columns, dataset.spec.extra
     assert {extra["sources"][k].split(":")[0] for k in rows["source"]} == {"policy"}, extra["sources"]

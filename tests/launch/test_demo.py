@@ -105,6 +105,8 @@ def test_ctrl_c_loses_nothing_and_resume_finishes(tmp_path, phase):
     assert code == 0, text
     assert Dataset(out / "dataset").open().num_episodes == 6
     assert (out / "report.html").exists()
+    figures = json.loads((out / "result.json").read_text())
+    assert figures["demonstrations"] == 6 <= figures["demonstrations_tried"]  # both runs together
 
 
 @pytest.mark.slow

@@ -67,6 +67,24 @@ def test_a_stopped_recording_parks_and_keeps_what_it_saved(tmp_path, workers, si
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_training_is_saved(tmp_path, number, code):
+    root, policy = tmp_path / "d", tmp_path / "p"
+    assert start("record", root, "--task", "reach", "--episodes", 1, "--no-cameras").wait(timeout=100) == 0
+    train = ("train", root, policy, "--method", "bc", "--steps", 100_000)
+    process = start(*train)
+    while not (policy / "metrics.jsonl").exists() or not (policy / "metrics.jsonl").read_text():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.send_signal(number)
+    text = process.communicate(timeout=60)[0]
+    assert process.returncode == code and "Traceback" not in text and "--resume" in text, text
+    assert (policy / "model.safetensors").stat().st_mode & 0o777 == (
+        policy / "config.json"
+    ).stat().st_mode & 0o777
+
+
+@pytest.mark.slow
 def test_ctrl_c_while_workers_start_is_one_line(tmp_path):
     process = start("record", tmp_path / "d", *RECORD, "--workers", 2)
     while len(pgrep("-s", process.pid)) < 3:

@@ -115,6 +115,17 @@ def test_parking_from_a_folded_or_low_pose_arrives_too():
         assert bench.guard.parked, (pose, bench.guard.limits.total)
 
 
+def test_a_closed_guard_takes_no_orders():
+    bench = Bench()
+    bench.guard.close(unparked=True)
+    bench.guard.hold("later")
+    with pytest.raises(GuardFault, match="not open"):
+        bench.guard.park()
+    with pytest.raises(GuardFault, match="not open"):
+        bench.guard.submit(bench.chunk(HOME))
+    assert bench.guard.reason == "closed" and bench.guard.mode == "hold"
+
+
 def test_not_parked_while_the_measured_arm_is_elsewhere():
     bench = Bench(tracking_error_rad=9.0)
     bench.arm.blocked = True
