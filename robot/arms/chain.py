@@ -133,7 +133,8 @@ class ServoChain:
             try:
                 self.bus.sync_write(address, values)
             except DeviceError:
-                self._lost_ns = self._clock.now()
+                if self._lost_ns is None:  # else `cycle` waits for its next attempt
+                    self._lost_ns = self._clock.now()
                 raise
         self._dropped -= goals_rad.keys()
 

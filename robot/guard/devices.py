@@ -23,6 +23,9 @@ from .monitor import Freshness
 
 log = logging.getLogger(__name__)
 
+TELL_AGAIN_NS = 10_000_000_000  # between two log lines of the same text
+TOLD_MAX = 64  # texts that are remembered
+
 
 class Devices:
     """Arms and grippers, their limits and their latest state.
@@ -36,7 +39,8 @@ class Devices:
     ) -> None:
         self._arms, self._grippers = dict(arms), dict(grippers)
         self._limits = limits
-        self._complained: dict[str, str] = {}
+        self._complained: dict[tuple[str, str], int] = {}  # what was logged -> when, ns
+        self._now = 0
         for kind, have, want in (("arms", arms, rig.arms), ("grippers", grippers, rig.grippers)):
             if set(have) != set(want):
                 raise RigError(f"guard: {kind} {sorted(have)} are not the rig's {sorted(want)}")
@@ -109,6 +113,7 @@ class Devices:
         `strict` raises what a device raises, and `DeviceError` for a reading that cannot be true: at the start
         there is no older state to fall back on, and what was read becomes the goal.
         """
+        self._now = now_ns
         fault = None
         for name, arm in self._arms.items():
             at = self.layout.arms[name]
@@ -160,8 +165,11 @@ class Devices:
     def _complain(self, name: str, error: Exception) -> None:
         self._limits.note("device")
         text = str(error)
-        if self._complained.get(name) != text:  # once, not 200 times a second
-            self._complained[name] = text
+        told = self._complained.get((name, text))
+        if told is None or self._now - told > TELL_AGAIN_NS:  # not 200 times a second
+            if len(self._complained) > TOLD_MAX:
+                self._complained.clear()
+            self._complained[name, text] = self._now
             log.warning("%s: %s", name, text)
 
 

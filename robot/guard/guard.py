@@ -34,6 +34,8 @@ from .watch import Watch
 
 log = logging.getLogger(__name__)
 
+MOVED_RAD = 0.1  # an arm that holds is not that far off its goal: it sags by less
+
 
 class Guard:
     """Enforces the limits of `rig` on its arms and grippers; docs/safety.md has the figures and the gaps.
@@ -168,12 +170,10 @@ class Guard:
         chunk = private(chunk)
         reason = fault_of(chunk, self._layout, now)
         if reason in MALFORMED:
-            self._bad_in_a_row += 1
-            if self._bad_in_a_row >= self.rig.guard.rejects_to_fault and self.mode in ("run", "hold"):
-                self._set_mode("fault", f"{self._bad_in_a_row} bad chunks in a row, the last: {reason}")
-        else:
-            self._bad_in_a_row = 0
-            reason = reason or self._unfit(now)
+            self.reject(reason)
+            return False
+        self._bad_in_a_row = 0
+        reason = reason or self._unfit(now)
         if reason is not None:
             self.limits.add([f"rejected_{reason}"])
             return False
@@ -189,6 +189,18 @@ class Guard:
         """Drop every pending command; stop within the limits and hold. A latched mode stays."""
         if self._is_open and not self._mode.latched:
             self._set_mode("hold", reason)
+
+    def fault(self, reason: str) -> None:
+        """Latch a fault: stop within the limits and stand until `rearm()`; `park()` stays legal."""
+        if self._is_open and self.mode != "estop":
+            self._set_mode("fault", reason)
+
+    def reject(self, reason: str) -> None:
+        """Count a chunk that somebody before the guard found malformed (one of `REJECT_REASONS`)."""
+        self.limits.add([f"rejected_{reason}"])
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row >= self.rig.guard.rejects_to_fault and self.mode in ("run", "hold"):
+            self._set_mode("fault", f"{self._bad_in_a_row} bad chunks in a row, the last: {reason}")
 
     def estop(self, reason: str) -> None:
         """Stop within the limits and stand, whatever comes, until `rearm()`. Torque stays on.
@@ -294,7 +306,10 @@ class Guard:
             self._set_mode("fault", fault)
         if since > STALL_PERIODS * self.period_ns:
             self._recover_from_stall(now)
+        blind = self._watch.blind
         self._react(now)
+        if blind and not self._watch.blind:
+            self._see_again()
         self._follow(now)
         self._devices.send(self._mover.p)
         self._record(now, since)
@@ -380,6 +395,13 @@ class Guard:
         self._mover.anchor(self._mover.p if stale else self._devices.measured)
         if self.mode == "park":
             self._plan = None  # a new way from here
+
+    def _see_again(self) -> None:
+        """A device that was silent answers: if its joints were moved meanwhile, the old goal would be a jump."""
+        joints = self._devices.n_joints
+        if np.abs(self._devices.measured - self._mover.p)[:joints].max() > MOVED_RAD:
+            self._mover.anchor(self._devices.measured)
+            self._plan = None if self.mode == "park" else self._plan
 
     def _record(self, now: int, since: int) -> None:
         size, row = self._layout.size, self.blackbox.begin()

@@ -165,6 +165,18 @@ def test_a_port_that_comes_back_to_servos_that_held_moves_nothing(bus, clock, ch
     chain.command({"lift": 0.3, "elbow": 0.3})
 
 
+def test_goals_that_are_sent_meanwhile_do_not_put_off_the_next_attempt(bus, clock, chain):
+    bus.gone = True
+    for _ in range(100):  # the guard goes on, 200 times a second
+        for call in (lambda: chain.cycle("arm", ARM), lambda: chain.command({"lift": 0.3, "elbow": 0.3})):
+            with pytest.raises(DeviceError, match="port"):
+                call()
+        clock.t_ns += 5 * MS
+    bus.gone = False
+    clock.t_ns += 250 * MS
+    assert len(chain.cycle("arm", ARM)) == 2
+
+
 def test_servos_that_lost_their_power_stand_where_they_are_until_commanded_from_there(bus, clock, chain):
     gone_and_back(bus, clock, chain)
     bus.torque[3] = 0

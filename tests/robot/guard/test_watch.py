@@ -58,6 +58,23 @@ def test_nothing_moves_blindly_while_parking():
     assert bench.guard.parked
 
 
+def test_an_arm_that_was_moved_while_it_was_silent_is_not_thrown_back():
+    bench = running()
+    for moved, goes_back in (
+        (0.5, False),
+        (0.02, True),
+    ):  # the latter is sag: the goal stays, or it would droop
+        before = bench.sent()[-1].copy()
+        bench.arm.silent = True
+        bench.seconds(0.3)
+        bench.arm.q = bench.arm.q + [moved, 0, 0, 0, 0]
+        bench.arm.silent = False
+        bench.tick(2)
+        goal = before if goes_back else bench.arm.q
+        assert np.abs(bench.sent()[-1] - goal).max() < 0.01
+        assert bench.guard.mode == "hold" and bench.guard.submit(bench.chunk(bench.sent()[-1]))
+
+
 def test_a_deaf_device_is_counted_and_does_not_break_the_cycle():
     bench = running()
     bench.arm.deaf = True

@@ -1,0 +1,63 @@
+"""The e-stop of a running guard, as a page of memory: any process of this user may press it, at any time.
+
+It does not pass through the orders, which may be full or come from somebody who hangs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DeviceError
+
+NAME = "estop"
+SIZE, TEXT = 4096, 64  # bytes of the page; where the reason stands
+
+
+class StopPage:
+    """The page in the folder of a guard's session. Whoever looks sees a press once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._map: mmap.mmap | None = None
+        self._seen = 0
+
+    def open(self) -> None:
+        """Make the page, or find it."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.ftruncate(descriptor, SIZE)
+            self._map = mmap.mmap(descriptor, SIZE)
+        finally:
+            os.close(descriptor)
+        self._seen = self._count()
+
+    def press(self, reason: str) -> None:
+        """Ask for the stop; from any process, thread or signal handler."""
+        if self._map is None:
+            raise DeviceError("e-stop: not open")
+        text = reason.encode()[: SIZE - TEXT - 1]
+        self._map[TEXT : TEXT + len(text) + 1] = text + b"\0"
+        np.frombuffer(self._map, "<u8", 1)[0] = self._count() + 1
+
+    def pressed(self) -> str | None:
+        """The reason of a press since the last look, or None."""
+        count = self._count()
+        if count == self._seen:
+            return None
+        self._seen = count
+        assert self._map is not None
+        return self._map[TEXT:SIZE].split(b"\0", 1)[0].decode(errors="replace") or "e-stop"
+
+    def close(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+    def _count(self) -> int:
+        if self._map is None:
+            raise DeviceError("e-stop: not open")
+        return int.from_bytes(self._map[:8], "little")

@@ -1,0 +1,330 @@
+"""The guard in its own process, on the emulated SO-101: what happens when somebody dies, hangs or meddles.
+
+Real time on a shared machine: what is asserted are the guard's own clock, log and end states, no wall-clock races.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emulated import MS, sway
+from twinloop.robot.arms.so101 import BAUD
+from twinloop.robot.buses import Bus, FeetechFraming, SerialPort
+from twinloop.robot.clock import RealClock
+from twinloop.robot.errors import DeviceError, GuardFault
+from twinloop.robot.process import GuardProcess
+from twinloop.robot.process.estop import StopPage
+from twinloop.robot.process.plan import HELLO, STATUS_RING
+from twinloop.robot.process.ring import RingReader
+from twinloop.robot.process.status import StatusCodec
+from twinloop.robot.rig import load_rig
+from twinloop.robot.robot import GuardedRobot
+from twinloop.robot.testing import RobotContract
+from twinloop.robot.types import ActionChunk
+from twinloop.sim.emulate.process import EmulatorProcess
+
+RIG = load_rig("so101")
+CLOCK = RealClock()
+TORQUE, GOAL = 40, 42  # registers of a servo
+COUNT_RAD = 2 * np.pi / 4096
+STEP_RAD = np.radians(0.5)  # no goal may jump by more when somebody comes back
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with EmulatorProcess(RIG) as made:
+        yield made
+
+
+@pytest.fixture
+def guard(emulator):
+    made = GuardProcess(RIG, emulator.paths)
+    made.open()
+    yield made
+    if made.is_open:
+        made.close(unparked=True)
+
+
+def until(condition, seconds=30.0):
+    """Wait for a condition, patiently."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.005)
+    pytest.fail("it never came")
+
+
+def moved(guard, watcher=None, seconds=0.0):
+    """Sway for that long and until the arm is well on its way."""
+    begin = CLOCK.now()
+    for now in sway(guard, CLOCK, seconds + 10.0):
+        if watcher is not None:
+            watcher.look()
+        if now - begin > seconds * 1e9 and abs(guard.arm_states["arm"].dq[0]) > 0.4:
+            assert guard.mode == "run"
+            return
+    pytest.fail(f"it does not move: {guard.mode}, {guard.reason}")
+
+
+def park(guard):
+    guard.park()
+    until(lambda: guard.parked)
+    guard.close()
+
+
+def register(emulator, address, size=1):
+    """A register of all servos, once nobody holds the port."""
+    bus = Bus(SerialPort(emulator.paths["arm"], BAUD, CLOCK), FeetechFraming(), CLOCK, BAUD)
+    bus.open()
+    try:
+        return [int.from_bytes(bus.read(id, address, size), "little") for id in range(1, 7)]
+    finally:
+        bus.close()
+
+
+class Watcher:
+    """Reads every status of a session, as a viewer would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ring = RingReader(folder / STATUS_RING)
+        self.ring.open()
+        self.codec = StatusCodec(RIG)
+        self.seen = []
+
+    def look(self):
+        self.seen += [self.codec.unpack(message.data) for message in self.ring.poll(1000)]
+        return self.seen
+
+    def sent(self, since_ns=0):
+        """Times (K,) s and commanded joints (K, 5), ticks that were late left out with the step after them."""
+        kept = [s for s in self.seen if s.t_ns >= since_ns and s.is_open]
+        return np.array([s.t_ns for s in kept]) * 1e-9, np.array([s.sent[:5] for s in kept])
+
+    def assert_limits(self):
+        """No command moved by more than a tick at the velocity limit: a late tick moves by no more than one.
+
+        After a stall, and in a guard that was started anew, commands begin anew at the measured pose.
+        """
+        spec = RIG.joint_spec("arm")
+        kept = [s for s in self.seen if s.is_open]
+        q = np.array([s.sent[:5] for s in kept])
+        anew = np.diff([s.limits.get("stall", 0) + 1000 * s.epoch for s in kept]) != 0
+        steps = np.abs(np.diff(q, axis=0)).max(axis=1)[~anew]
+        assert steps.max() <= spec.dq_max[0] / RIG.guard.rate_hz * 1.0001
+        assert (q > spec.q_min - 1e-8).all() and (q < spec.q_max + 1e-8).all()
+
+
+class TestGuardedByAProcess(RobotContract):
+    path = ""
+    jitter_s = 3 / RIG.guard.rate_hz
+
+    @pytest.fixture(autouse=True)
+    def port(self, emulator):
+        type(self).path = emulator.paths["arm"]
+
+    def make(self):
+        robot = GuardedRobot(RIG, CLOCK, GuardProcess(RIG, {"arm": self.path}), {}, tick=False)
+        robot.open()
+        return robot, {"arm": RIG.joint_spec("arm")}
+
+
+def test_the_process_needs_neither_torch_nor_opencv():
+    code = "import twinloop.robot.process.server, sys; print({'torch', 'cv2', 'pyarrow', 'av'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_it_says_which_protections_act_on_this_machine(guard):
+    found = {p.name: p for p in guard.protections()}
+    assert found["own_process"].active and {"real_time", "locked_memory", "no_collector"} <= set(found)
+    assert not found["stale_camera"].active
+    guard.note_frame("front", CLOCK.now())
+    until(lambda: {p.name: p for p in guard.protections()}["stale_camera"].active)
+
+
+@pytest.fixture
+def agent(emulator):
+    """Starts an agent in a process of its own, on its way; and somebody who watches."""
+    begun = []
+
+    def start(*args):
+        script = Path(__file__).with_name("emulated.py")
+        command = [sys.executable, str(script), emulator.paths["arm"], *map(str, args)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        watcher = Watcher(Path(process.stdout.readline().strip()))
+        begun.append((process, watcher))
+        assert process.stdout.readline() == "moving\n"
+        return process, watcher
+
+    yield start
+    for process, watcher in begun:
+        process.kill()
+        process.wait()
+        until(lambda watcher=watcher: any(not s.is_open for s in watcher.look()))
+
+
+@pytest.mark.parametrize("valid_ms", [100, 2000])
+def test_a_killed_agent_the_arm_holds_parks_and_is_released(emulator, agent, valid_ms):
+    process, watcher = agent(valid_ms)
+    watcher.look()
+    process.kill()
+    process.wait()
+    until(lambda: any(not s.is_open for s in watcher.look()))
+    watcher.assert_limits()
+    modes = [s.mode for s in watcher.seen]
+    last = max(k for k, mode in enumerate(modes) if mode == "run")
+    assert modes[last + 1] == "hold" and "park" in modes[last:]
+    reasons = {s.reason for s in watcher.seen[last:]}
+    assert "the agent's process died" in reasons
+    assert "released_unparked" not in watcher.seen[-1].limits
+    assert register(emulator, TORQUE) == [0] * 6
+    until(lambda: not watcher.ring.path.exists())
+
+
+def test_a_hung_agent_the_arm_holds_and_goes_on_with_it(agent):
+    process, watcher = agent()
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: watcher.look() and watcher.seen[-1].mode == "hold")
+    held = next(k for k in range(len(watcher.seen) - 1, 0, -1) if watcher.seen[k - 1].mode == "run")
+    assert watcher.seen[held].reason == "chunk expired" and watcher.seen[held].limits["expired"] >= 1
+    time.sleep(0.4)
+    watcher.look()
+    still = watcher.sent(watcher.seen[held].t_ns + 300 * MS)[1]
+    assert np.ptp(still, axis=0).max() < 1e-9
+    process.send_signal(signal.SIGCONT)
+    until(lambda: watcher.look()[-1].mode == "run")
+    watcher.assert_limits()
+
+
+def test_a_killed_guard_is_started_anew_with_a_fault_and_without_a_jump(emulator, guard):
+    watcher = Watcher(guard._folder)
+    moved(guard)
+    watcher.look()
+    pid = json.loads((guard._folder / HELLO).read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: guard.status.epoch == 1 and guard.mode == "fault" and "started anew" in guard.reason)
+    watcher.look()
+    before = [s for s in watcher.seen if s.epoch == 0][-1]
+    after = [s for s in watcher.seen if s.epoch == 1][0]
+    measured = after.arms["arm"].q
+    assert np.abs(after.sent[:5] - measured).max() < STEP_RAD  # goal := present
+    assert np.abs(measured - before.sent[:5]).max() < 0.2  # the servos had held meanwhile
+    now = CLOCK.now()
+    guard.submit(ActionChunk(now, 33 * MS, {"arm": measured[None]}, {}, now + 90 * MS))
+    until(lambda: guard.collect().limits.get("rejected_fault"))
+    until(lambda: np.abs(guard.arm_states["arm"].dq).max() < 0.05)
+    guard.rearm()
+    moved(guard)
+    park(guard)
+    assert register(emulator, TORQUE) == [0] * 6
+
+
+def test_a_second_process_is_refused_by_name(emulator, guard):
+    pid = json.loads((guard._folder / HELLO).read_text())["pid"]
+    other = GuardProcess(RIG, emulator.paths)
+    with pytest.raises(DeviceError, match=f"in use by process .*{pid}"):
+        other.open()
+    assert not other.is_open
+    moved(guard)  # the first one was not disturbed
+    park(guard)
+
+
+def test_anybody_may_press_the_estop_and_nothing_but_rearm_takes_it_back(guard):
+    moved(guard)
+    page = StopPage(guard._folder)
+    page.open()
+    page.press("pedal")
+    until(lambda: guard.mode == "estop")
+    assert guard.reason == "pedal"
+    for _ in sway(guard, CLOCK, 0.3):
+        pass
+    assert guard.mode == "estop" and guard.collect().limits["rejected_estop"] > 0
+    with pytest.raises(GuardFault, match="rearm"):
+        guard.park()
+    until(lambda: np.abs(guard.arm_states["arm"].dq).max() < 0.05)
+    guard.rearm()
+    moved(guard)
+    guard.estop("again")
+    until(lambda: guard.mode == "estop" and guard.reason == "again")
+    until(lambda: np.abs(guard.arm_states["arm"].dq).max() < 0.05)
+    guard.rearm()
+    park(guard)
+
+
+def test_sigterm_to_the_guard_parks_and_releases(emulator, guard):
+    moved(guard)
+    watcher = Watcher(guard._folder)
+    os.kill(json.loads((guard._folder / HELLO).read_text())["pid"], signal.SIGTERM)
+    until(lambda: any(not s.is_open for s in watcher.look()))
+    assert "released_unparked" not in watcher.seen[-1].limits and "park" in {s.mode for s in watcher.seen}
+    watcher.assert_limits()
+    with pytest.raises(GuardFault, match="ended"):
+        until(lambda: guard.submit(ActionChunk(CLOCK.now(), 1, {}, {}, CLOCK.now())) and None)
+    guard.close()
+    assert register(emulator, TORQUE) == [0] * 6
+
+
+def test_three_malformed_chunks_latch_a_fault(guard):
+    moved(guard)
+    for _ in range(3):
+        now = CLOCK.now()
+        assert not guard.submit(
+            ActionChunk(now, 33 * MS, {"arm": np.full((1, 5), np.nan)}, {}, now + 90 * MS)
+        )
+    until(lambda: guard.mode == "fault")
+    assert "nonfinite" in guard.reason
+    limits = guard.collect().limits
+    time.sleep(0.05)
+    for name, ticks in guard.collect().limits.items():
+        limits[name] = limits.get(name, 0) + ticks
+    assert limits["rejected_nonfinite"] == 3  # told once, here or there
+    park(guard)
+
+
+def test_an_unplugged_arm_comes_back_where_it_stands(emulator, guard):
+    moved(guard)
+    watcher = Watcher(guard._folder)
+    emulator.unplug("arm")
+    until(lambda: guard.mode == "hold" and "stale" in guard.reason)
+    watcher.look()
+    emulator.plug("arm")
+    until(lambda: guard.status.t_ns - guard.arm_states["arm"].t_ns < 20 * MS)
+    time.sleep(0.2)
+    watcher.look()
+    assert {"stale_state", "device"} <= set(watcher.seen[-1].limits)
+    sent = watcher.sent()[1]
+    assert np.abs(np.diff(sent, axis=0)).max() < STEP_RAD * 2.1  # a tick of full speed is 1 degree
+    moved(guard)
+    park(guard)
+
+
+def test_a_bad_line_costs_nothing_but_readings(emulator, guard):
+    emulator.faults("arm", damaged=0.01, lost=0.01)
+    try:
+        watcher = Watcher(guard._folder)
+        moved(guard, watcher, 6.0)
+        watcher.assert_limits()
+        assert watcher.seen[-1].mode == "run"
+    finally:
+        emulator.faults("arm", damaged=0.0, lost=0.0)
+    park(guard)
+
+
+def test_a_rig_without_a_port_says_so():
+    with pytest.raises(DeviceError, match=r"arm: no port; .*arms.NAME.port"):
+        GuardProcess(RIG, {}).open()
+
+
+def test_a_port_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(DeviceError, match="not there; is the cable in"):
+        GuardProcess(RIG, {"arm": str(tmp_path / "tty")}).open()
