@@ -276,7 +276,10 @@ class Twin:
                 address = int(self.model.sensor_adr[sensor])
                 dim = int(self.model.sensor_dim[sensor])
                 value = np.tile(self._sensor_now(sensor, address, dim), (samples, 1))
-                mujoco.mj_initSensorHistory(self.model, self.data, sensor, None, value, 0.0)
+                times = None  # as compiled, before time 0
+                if self.data.time > 0.0:
+                    times = self.data.time - self.model.opt.timestep * np.arange(samples, 0, -1)
+                mujoco.mj_initSensorHistory(self.model, self.data, sensor, times, value, 0.0)
         mujoco.mj_forward(self.model, self.data)
 
     def _sensor_now(self, sensor: int, address: int, dim: int) -> F64:

@@ -16,6 +16,7 @@ from ...robot.clock import RealClock
 from ...robot.errors import DeviceError
 from ...robot.rig import Rig
 from .rig import EmulatedRig
+from .stage import LiveStage, Stage, build_stage
 
 START_S = 60.0  # importing MuJoCo and compiling the scene on a busy machine
 ANSWER_S = 5.0
@@ -25,11 +26,14 @@ SLICE_NS = 2_000_000  # between two looks at the orders
 class EmulatorProcess:
     """Serves `rig` until `close`; the faults of its lines are switched by `faults`, `unplug` and `plug`.
 
+    With a `stage` a task's objects stand around the arms, cameras can look at them (`folder` is what
+    `sim.emulate.camera` needs), episodes are placed and judged.
     `paths` stay the same through `unplug` and `plug`, as a real port's name under /dev/serial/by-id does.
     """
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, stage: Stage | None = None) -> None:
         self.paths: dict[str, str] = {}  # arm -> path of its serial port
+        self._stage = stage
         self._links: tempfile.TemporaryDirectory[str] | None = None
         self._rig = rig
         self._process: BaseProcess | None = None
@@ -39,21 +43,30 @@ class EmulatorProcess:
         """Start it. Raises `DeviceError` when it does not come up."""
         context = mp.get_context("spawn")
         self._orders, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._rig, theirs), daemon=True)
+        memory = Path("/dev/shm")
+        self._links = tempfile.TemporaryDirectory(
+            prefix="twinloop-emulate-", dir=memory if memory.is_dir() else None
+        )
+        self._process = context.Process(
+            target=_serve, args=(self._rig, self._stage, self.folder, theirs), daemon=True
+        )
         self._process.start()
         theirs.close()
-        self._links = tempfile.TemporaryDirectory(prefix="twinloop-emulate-")
         try:
             self._link(self._answer(START_S))
         except BaseException:
             self.close()
             raise
 
+    @property
+    def folder(self) -> Path:
+        """Where its files lie while it is open."""
+        if self._links is None:
+            raise DeviceError("emulator: not open")
+        return Path(self._links.name)
+
     def close(self) -> None:
         """End it; its ports hang up."""
-        if self._links is not None:
-            self._links.cleanup()
-            self._links = None
         process, orders = self._process, self._orders
         self._process = self._orders = None
         if orders is not None:
@@ -63,6 +76,9 @@ class EmulatorProcess:
             if process.is_alive():
                 process.kill()
                 process.join()
+        if self._links is not None:
+            self._links.cleanup()
+            self._links = None
 
     def join(self) -> None:
         """Wait until the process ends, which nobody asks it to: then raise `DeviceError`."""
@@ -89,6 +105,18 @@ class EmulatorProcess:
         """Plug the arm in again."""
         self._link(self._order(("plug", arm, {})))
 
+    def place(self, seed: int) -> None:
+        """Put the task's objects where the draw of `seed` has them; the arms stay as they are."""
+        self._order(("place", "", {"seed": seed}))
+
+    def judge(self) -> tuple[bool, list[float]]:
+        """Whether the task is done now, and the true positions of its bodies in W, m."""
+        return self._order(("judge", "", {}))
+
+    def camera_fault(self, camera: str, fault: str) -> None:
+        """Make `camera` "frozen", "slow" or "gone"; "" ends that."""
+        self._order(("camera", camera, {"fault": fault}))
+
     def _link(self, terminals: Mapping[str, str]) -> None:
         assert self._links is not None
         for arm, terminal in terminals.items():
@@ -98,13 +126,13 @@ class EmulatorProcess:
             os.replace(fresh, link)
             self.paths[arm] = str(link)
 
-    def _order(self, order: tuple[str, str, dict[str, Any]]) -> Mapping[str, str]:
+    def _order(self, order: tuple[str, str, dict[str, Any]]) -> Any:
         if self._orders is None:
             raise DeviceError("emulator: not open")
         self._orders.send(order)
         return self._answer(ANSWER_S)
 
-    def _answer(self, wait_s: float) -> Mapping[str, str]:
+    def _answer(self, wait_s: float) -> Any:
         assert self._orders is not None
         try:
             if self._orders.poll(wait_s):
@@ -114,10 +142,18 @@ class EmulatorProcess:
         raise DeviceError("emulator: its process ended or does not answer")
 
 
-def _serve(rig: Rig, orders: Connection) -> None:
+def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it ends it
     clock = RealClock()
-    emulated = EmulatedRig(rig, clock)
+    live: LiveStage | None = None
+    if stage is None:
+        emulated = EmulatedRig(rig, clock)
+    else:
+        live = LiveStage(build_stage(rig, stage), folder)
+        live.open()
+        tell = live.tell
+        emulated = EmulatedRig(rig, clock, live.twin, lambda: tell(clock.now()))
+        live.place(stage.seed)
     emulated.open()
     orders.send(dict(emulated.paths))
     while True:
@@ -129,6 +165,13 @@ def _serve(rig: Rig, orders: Connection) -> None:
         except EOFError:
             emulated.close()
             return
+        if live is not None and kind in ("place", "judge", "camera"):
+            if kind == "place":
+                live.place(values["seed"])
+            elif kind == "camera":
+                live.tell_fault(arm, values["fault"], clock.now())
+            orders.send(live.judge())
+            continue
         terminal = emulated.terminals[arm]
         if kind == "faults":
             for name, value in values.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import mujoco
 import numpy as np
 
 from ...robot.interfaces import Clock
@@ -25,14 +24,20 @@ class EmulatedRig:
     """The arms of `rig` as devices on pseudo-terminals; `serve` lets the twin's time pass with `clock`'s.
 
     Ids are 1, 2, ... in the order of the joints, the gripper last, as LeRobot numbers an SO-101. The encoders
-    stand at 2048 in the middle of each joint's range. The arms begin folded at rest, without torque.
+    stand at 2048 in the middle of each joint's range, but for what the twin's draw says they are off. The arms
+    begin folded at rest, without torque. `after` runs whenever the twin's time has passed.
     """
 
     def __init__(
-        self, rig: Rig, clock: Clock, add_objects: Callable[[mujoco.MjSpec], None] | None = None
+        self,
+        rig: Rig,
+        clock: Clock,
+        twin: Twin | None = None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self.rig = rig
-        self.twin = Twin(build_scene(rig, add_objects, SceneOptions()))
+        self.twin = Twin(build_scene(rig, None, SceneOptions())) if twin is None else twin
+        self._after = after
         self.skipped_ns = 0  # real time that the twin did not follow
         self._clock = clock
         self._began_ns: int | None = None
@@ -78,21 +83,23 @@ class EmulatedRig:
             return
         if behind >= self.twin.clock.step_ns:
             self.twin.clock.sleep_until(due - self.twin.clock.step_ns + 1)
+            self._after()
 
     def _servos_of(self, arm: str) -> list[Sts3215]:
         twin, scene = self.twin, self.twin.scene
         description = scene.descriptions[arm]
-        constants = drawn_servos(scene, {})
+        constants = drawn_servos(scene, twin.draw)
         low, high = description.joint_ranges()
+        zeros = (low + high) / 2.0 + twin.arms[arm].servos.bias_rad
         index = scene.arms[arm]
         made = [
-            Sts3215(k + 1, TwinMotor(twin, index, k, constants[name], float(low[k] + high[k]) / 2.0))
+            Sts3215(k + 1, TwinMotor(twin, index, k, constants[name], float(zeros[k])))
             for k, name in enumerate(index.names)
         ]
         gripper = self.rig.gripper_of(arm)
         if gripper is not None:
             index = scene.grippers[gripper]
-            middle = sum(description.gripper_range()) / 2.0
+            middle = sum(description.gripper_range()) / 2.0 + float(twin.grippers[gripper].servos.bias_rad[0])
             motor = TwinMotor(twin, index, 0, constants[index.names[0]], middle)
             made.append(Sts3215(len(made) + 1, motor))
         return made

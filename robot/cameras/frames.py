@@ -1,0 +1,39 @@
+"""A frame as bytes, for a ring between processes."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from ..types import Frame
+
+FRAME = 1  # kind of its messages
+_HEAD = struct.Struct("<qqIII4x")  # t_ns, seq, height, width, has depth; padded to 8 bytes
+HEAD_BYTES = _HEAD.size
+
+
+def encode(frame: Frame) -> bytes:
+    """Head, rows of RGB, rows of depth if there are any."""
+    height, width = frame.rgb.shape[:2]
+    parts = [_HEAD.pack(frame.t_ns, frame.seq, height, width, frame.depth_m is not None)]
+    parts.append(np.ascontiguousarray(frame.rgb).tobytes())
+    if frame.depth_m is not None:
+        parts.append(np.ascontiguousarray(frame.depth_m, dtype="<f4").tobytes())
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> Frame:
+    """The frame, its arrays read-only views of `data`."""
+    t_ns, seq, height, width, has_depth = _HEAD.unpack_from(data)
+    size = height * width * 3
+    rgb = np.frombuffer(data, np.uint8, size, _HEAD.size).reshape(height, width, 3)
+    depth = None
+    if has_depth:
+        depth = np.frombuffer(data[_HEAD.size + size :], "<f4", height * width).reshape(height, width)
+    return Frame(t_ns, seq, rgb, depth)
+
+
+def ring_bytes(width: int, height: int, depth: bool) -> int:
+    """Capacity of a ring for some frames of this size."""
+    return 6 * (_HEAD.size + width * height * (7 if depth else 3) + 64)
