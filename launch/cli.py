@@ -30,6 +30,7 @@ ORDER = (
     "deploy",
     "replay",
     "emulate",
+    "estop",
     "dataset",
     "rigs",
     "doctor",

@@ -49,6 +49,7 @@ class DemoConfig:
     noise_rad: float = 0.03  # injected into the expert while demonstrating
     seed: int = 0
     workers: int | None = None
+    emulated: bool = False  # deploy in real time, on emulated devices
     resume: bool = False
 
 
@@ -110,13 +111,7 @@ def run_demo(config: DemoConfig, events: DemoEvents | None = None) -> DemoResult
     seconds["train"] = watch.seconds
     watch.restart()
     events.phase("deploy", config.evals)
-    evaluation = evaluate(
-        plan,
-        AgentPlan(out / "policy"),
-        range(EVAL_SEED, EVAL_SEED + config.evals),
-        workers=config.workers,
-        on_episode=events.episode,
-    )
+    evaluation = _deploy(config, plan, events)
     seconds["deploy"] = watch.seconds
     result = DemoResult(config, resized(plan), collected, trained, evaluation, seconds)
     write_text(out / "result.json", json.dumps(figures(result), indent=1, default=str))
@@ -167,6 +162,23 @@ def _train(config: DemoConfig, events: DemoEvents) -> TrainResult:
     if not result.finished:
         raise KeyboardInterrupt
     return result
+
+
+def _deploy(config: DemoConfig, plan: WorldPlan, events: DemoEvents) -> Evaluation:
+    policy, seeds = config.out / "policy", range(EVAL_SEED, EVAL_SEED + config.evals)
+    if config.emulated:
+        from .live import evaluate_live  # a demo in the twin needs none of it
+
+        return evaluate_live(
+            plan.rig,
+            policy,
+            plan.task,
+            seeds,
+            cameras=tuple(plan.rig.cameras),
+            size=plan.size,
+            on_episode=events.episode,
+        )
+    return evaluate(plan, AgentPlan(policy), seeds, workers=config.workers, on_episode=events.episode)
 
 
 def figures(result: DemoResult) -> dict[str, Any]:

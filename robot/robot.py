@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from .errors import DeviceError, StaleData
 from .guard import Guard
 from .interfaces import Camera, Clock
+from .process import GuardProcess
 from .rig import Rig
 from .types import ActionChunk, Applied, Frame, Observation
 
@@ -56,21 +57,27 @@ class GuardedRobot:
     """Implements `Robot`: observes through the guard and the cameras, acts through the guard alone.
 
     With `tick`, this process runs the guard's cycle: in lockstep on a clock that offers `every` (the
-    twin's); on any other, while `robot.clock` sleeps. Without, another process does.
+    twin's); on any other, while `robot.clock` sleeps. Without, a `GuardProcess` does.
     """
 
     def __init__(
-        self, rig: Rig, clock: Clock, guard: Guard, cameras: Mapping[str, Camera], *, tick: bool = True
+        self,
+        rig: Rig,
+        clock: Clock,
+        guard: Guard | GuardProcess,
+        cameras: Mapping[str, Camera],
+        *,
+        tick: bool = True,
     ) -> None:
         self.rig = rig
         self.guard = guard
         self.cameras = dict(cameras)
         self._base_clock = clock
-        self._ticking = tick
         self._lockstep = isinstance(clock, Ticker)
         self._clock: Clock = clock
-        if tick and not self._lockstep:
-            self._clock = TickingClock(clock, guard.period_ns, guard.tick)
+        self._tick = guard.tick if tick and isinstance(guard, Guard) else None
+        if self._tick is not None and not self._lockstep:
+            self._clock = TickingClock(clock, guard.period_ns, self._tick)
         self._registered = False
         self._frames: dict[str, Frame] = {}
         self.ended_parked = False  # the last `close()` released the arms at their rest pose
@@ -88,8 +95,8 @@ class GuardedRobot:
         except BaseException:
             self._close_cameras()
             raise
-        if self._ticking and not self._registered and isinstance(self._base_clock, Ticker):
-            self._base_clock.every(self.guard.period_ns, self.guard.tick)
+        if self._tick is not None and not self._registered and isinstance(self._base_clock, Ticker):
+            self._base_clock.every(self.guard.period_ns, self._tick)
             self._registered = True
 
     def __enter__(self) -> GuardedRobot:

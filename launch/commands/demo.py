@@ -16,6 +16,7 @@ class Command:
         twinloop demo --state            the smoke test, in about a minute, from the true state
         twinloop demo --quick            reduced in size, every stage real
         twinloop demo --resume           go on after Ctrl-C
+        twinloop demo --emulated         deployed in real time, through the arm's own wire protocol
     """
 
     out: Path = Path("out/demo")
@@ -26,8 +27,10 @@ class Command:
     """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
     demos: int = 150
     """Demonstrations to collect."""
-    evals: int = 100
-    """Unseen seeds to deploy on."""
+    evals: int | None = None
+    """Unseen seeds to deploy on; 100 by default, 10 with --emulated."""
+    emulated: bool = False
+    """Deploy on emulated devices: the arm's own driver and protocol, cameras of their own, in real time."""
     steps: int | None = None
     """Training steps; by default what suits the policy."""
     state: bool = False
@@ -52,6 +55,7 @@ class Command:
     """Leave out the film."""
 
     def run(self) -> int:
+        from ...robot.errors import UsageError
         from ...sim.tasks import load_task
         from ..arguments import EPISODES, output_folder, within
         from ..demo import SEEDS, DemoConfig, train_config
@@ -59,11 +63,14 @@ class Command:
         from ..workers import worker_count
 
         within("--demos", self.demos, EPISODES)
-        within("--evals", self.evals, EPISODES)
+        chosen = self.evals if self.evals is not None else 10 if self.emulated else 100
+        within("--evals", chosen, EPISODES)
+        if self.emulated and self.state:
+            raise UsageError("--emulated --state: no device measures the true state; leave one of them out")
         within("--seed", self.seed, SEEDS)
         worker_count(self.workers)
         load_task(self.task)
-        demos, evals, steps = self.demos, self.evals, self.steps
+        demos, evals, steps = self.demos, chosen, self.steps
         if self.quick:
             demos, evals = min(demos, 20), min(evals, 10)
             steps = steps or (600 if self.state else 150)
@@ -82,6 +89,7 @@ class Command:
             seed=self.seed,
             workers=self.workers,
             resume=self.resume,
+            emulated=self.emulated,
         )
         train_config(config).check()
         output_folder("--out", self.out)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from ..workers import PolicyNeeds
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Deploy a policy on the twin: one episode after another through loop and guard; the arm parks at the end
-    of each, and on Ctrl-C.
+    """Deploy a policy: one episode after another through loop and guard; the arm parks at the end of each, and on
+    Ctrl-C. On the arm at the port that the rig names; with --emulated on the same drivers in front of emulated
+    devices, in real time; with --sim on the twin, faster.
 
     Example:
         twinloop deploy out/demo/policy --sim --episodes 3 --film out/film.mp4
+        twinloop deploy out/demo/policy --emulated
     """
 
     policy: Annotated[Path, tyro.conf.Positional]
     """Folder of the policy."""
     sim: bool = False
-    """Run on the twin. Hardware and emulated devices are not in this version."""
+    """Run on the twin."""
+    emulated: bool = False
+    """Run on emulated devices, in real time."""
     rig: str = "so101"
     """Rig name or path of a rig file."""
     task: str | None = None
@@ -46,14 +53,18 @@ class Command:
         from ..video import film
         from ..workers import AgentPlan, WorldPlan, policy_needs
 
-        if not self.sim:
-            raise UsageError("this version deploys on the twin: add --sim")
+        if self.sim and self.emulated:
+            raise UsageError("--sim and --emulated: one of them")
+        if not self.sim and (self.film or self.record):
+            raise UsageError("--film and --record: of an episode on the twin; add --sim")
         within("--episodes", self.episodes, EPISODES)
         within("--seed", self.seed, SEEDS)
         if self.film is not None:
             output_file("--film", self.film, ".mp4")
         needs = policy_needs(self.policy)
         task = needs.choose_task(self.task)
+        if not self.sim:
+            return self._live(needs, task)
         plan = WorldPlan(load_rig(self.rig), task, cameras=needs.cameras, size=needs.size)
         if self.film is not None and not plan.rig.cameras:
             raise UsageError(f"--film: rig '{plan.rig.name}' has no camera to film with; give it one")
@@ -75,4 +86,51 @@ class Command:
                 say(f"film: {film(world, agent, seeds, camera, self.film).path}")
             finally:
                 world.close()
+        return 0
+
+    def _live(self, needs: PolicyNeeds, task: str) -> int:
+        from ...policies.runtime import PolicyAgent
+        from ...robot.rig import load_rig
+        from ...sim.emulate.stage import Stage
+        from ...sim.tasks import load_task
+        from ..keys import Keys
+        from ..live import open_cell, rearm, run_live
+        from ..progress import say
+        from ..stopping import asked
+
+        rig = load_rig(self.rig)
+        agent = PolicyAgent.load(self.policy, rig, allow_changed_rig=self.allow_changed_rig)
+        stage = Stage(task, self.seed, needs.size) if self.emulated else None
+        seeds = range(self.seed, self.seed + self.episodes)
+        successes = 0
+        with (
+            open_cell(rig, stage, needs.cameras, size=needs.size) as cell,
+            Keys({" ": lambda: cell.guard.estop("space bar"), "r": lambda: rearm(cell)}) as keys,
+        ):
+            if keys.active:
+                say("space: e-stop; r: re-arm; Ctrl-C: park and end")
+            for protection in cell.guard.protections():
+                if not protection.active:
+                    say(f"not active: {protection.name} ({protection.detail})")
+            for result in run_live(cell, agent, seeds, load_task(task).horizon_s, stopped=asked):
+                successes += result.success
+                acted = ", ".join(f"{name} {ticks}" for name, ticks in sorted(result.limits.items()))
+                timing = result.loop.summary()
+                outcome = ("success" if result.success else "FAILED") if self.emulated else "done"
+                say(
+                    f"seed {result.seed}: {outcome} after {result.sim_s:.1f} s, "
+                    f"{'parked' if result.parked else 'NOT parked'}; loop late by "
+                    f"{timing.get('lateness_p99_ms', 0.0):.1f} ms (p99), {result.loop.overruns} overruns; "
+                    f"guard ticks: {acted or 'none'}"
+                )
+            if cell.guard.mode in ("fault", "estop"):
+                say(f"guard: {cell.guard.mode}: {cell.guard.reason}")
+            if keys.active and cell.guard.mode == "estop":
+                say(
+                    "the arm stands, torque on: r re-arms and parks it; Ctrl-C lets go of it where it is, so hold it"
+                )
+                while cell.guard.mode == "estop":
+                    cell.robot.clock.sleep_until(cell.robot.clock.now() + 50_000_000)
+        if self.emulated:
+            say(f"{task}: {successes} of {self.episodes} episodes succeeded")
         return 0

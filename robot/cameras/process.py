@@ -17,6 +17,7 @@ from ..errors import DeviceError, RigError, StaleData
 from ..interfaces import Clock
 from ..process.plan import rig_to_json
 from ..process.ring import RingReader, RingWriter
+from ..process.sessions import memory
 from ..rig import Rig
 from ..types import CameraSpec, Frame
 from .frames import decode, ring_bytes
@@ -75,10 +76,7 @@ class CameraProcess:
         source = self._source or DRIVERS.get(self._config.kind)
         if source is None:
             raise RigError(f"camera {self.name}: no capture driver for kind '{self._config.kind}'")
-        memory = Path("/dev/shm")
-        self._folder = Path(
-            tempfile.mkdtemp(prefix="twinloop-camera-", dir=memory if memory.is_dir() else None)
-        )
+        self._folder = Path(tempfile.mkdtemp(prefix="twinloop-camera-", dir=memory()))
         try:
             plan = {
                 "rig": rig_to_json(self._rig),

@@ -27,6 +27,7 @@ from .layout import rig_layout
 from .orders import Order, Request, encode
 from .plan import HELLO, LOG, ORDERS_RING, STATUS_RING, ProcessPlan
 from .ring import RingReader, RingWriter
+from .sessions import PREFIX, memory
 from .status import Status, StatusCodec
 
 START_NS = 60_000_000_000  # importing MuJoCo and opening an arm on a busy machine
@@ -87,8 +88,7 @@ class GuardProcess:
         missing = [name for name in self.rig.arms if name not in self._ports]
         if missing:
             raise DeviceError(f"arms {', '.join(missing)}: no port; name it in the rig (arms.NAME.port)")
-        memory = Path("/dev/shm")
-        folder = Path(tempfile.mkdtemp(prefix="twinloop-guard-", dir=memory if memory.is_dir() else None))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=memory()))
         self._folder = folder
         try:
             ProcessPlan(folder, self.rig, self._ports, **self._options).save()

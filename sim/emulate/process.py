@@ -14,6 +14,7 @@ from typing import Any
 
 from ...robot.clock import RealClock
 from ...robot.errors import DeviceError
+from ...robot.process.sessions import memory
 from ...robot.rig import Rig
 from .rig import EmulatedRig
 from .stage import LiveStage, Stage, build_stage
@@ -43,10 +44,7 @@ class EmulatorProcess:
         """Start it. Raises `DeviceError` when it does not come up."""
         context = mp.get_context("spawn")
         self._orders, theirs = context.Pipe()
-        memory = Path("/dev/shm")
-        self._links = tempfile.TemporaryDirectory(
-            prefix="twinloop-emulate-", dir=memory if memory.is_dir() else None
-        )
+        self._links = tempfile.TemporaryDirectory(prefix="twinloop-emulate-", dir=memory())
         self._process = context.Process(
             target=_serve, args=(self._rig, self._stage, self.folder, theirs), daemon=True
         )

@@ -1,0 +1,223 @@
+"""A rig in real time: the guard in its own process, cameras in theirs; the devices real, or emulated in yet another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..policies.runtime import PolicyAgent
+from ..robot.cameras.process import CameraProcess
+from ..robot.clock import RealClock
+from ..robot.errors import GuardFault
+from ..robot.interfaces import Agent, Observer
+from ..robot.loop import ControlLoop
+from ..robot.models import load_model
+from ..robot.process import GuardProcess
+from ..robot.rig import Rig
+from ..robot.robot import GuardedRobot
+from ..robot.types import Applied, Observation
+from ..sim.emulate.process import EmulatorProcess
+from ..sim.emulate.stage import Stage
+from ..sim.tasks import load_task
+from .evaluate import Evaluation, summarise
+from .homing import Homing
+from .progress import say
+from .session import SETTLE_STEPS, EpisodeResult
+from .stopping import deferred
+
+EMULATED_CAMERA = "twinloop.sim.emulate.camera:connect"
+JUDGE_EVERY = 3  # steps between two looks at whether the task is done
+PARK_NS = 20_000_000_000
+LOOK_NS = 50_000_000
+
+
+@dataclass(slots=True)
+class LiveCell:
+    """`rig`, running: `robot` behind the guard's process; `emulator` unless the devices are real."""
+
+    rig: Rig
+    robot: GuardedRobot
+    guard: GuardProcess
+    emulator: EmulatorProcess | None
+    _stack: ExitStack
+
+    def close(self) -> None:
+        """Park, release, and end everything that was started."""
+        self._stack.close()
+
+    def __enter__(self) -> LiveCell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_cell(
+    rig: Rig,
+    stage: Stage | None,
+    cameras: Sequence[str],
+    *,
+    size: tuple[int, int] | None = None,
+    blackbox: Path | None = None,
+) -> LiveCell:
+    """Open `rig` with `cameras`; with a `stage` on emulated devices, else on the ports that the rig names.
+
+    `size` (width, height) px overrides the cameras'. Raises `DeviceError` that says what is missing; then nothing
+    is left running.
+    """
+    if size is not None:
+        resized = {n: replace(c, width=size[0], height=size[1]) for n, c in rig.cameras.items()}
+        rig = replace(rig, cameras=resized)
+    clock = RealClock()
+    with ExitStack() as stack:
+        emulator: EmulatorProcess | None = None
+        ports = {name: arm.port for name, arm in rig.arms.items() if arm.port is not None}
+        if stage is not None:
+            emulator = stack.enter_context(EmulatorProcess(rig, stage))
+            ports = emulator.paths
+        opened = {
+            name: CameraProcess(name, rig, clock)
+            if emulator is None
+            else CameraProcess(
+                name, rig, clock, source=EMULATED_CAMERA, options={"folder": str(emulator.folder)}
+            )
+            for name in cameras
+        }
+        guard = GuardProcess(rig, ports, clock, blackbox=blackbox)
+        robot = GuardedRobot(rig, clock, guard, opened, tick=False)
+        robot.open()
+        stack.callback(robot.close)
+        return LiveCell(rig, robot, guard, emulator, stack.pop_all())
+
+
+def run_live(
+    cell: LiveCell,
+    agent: Agent,
+    seeds: Sequence[int],
+    horizon_s: float,
+    *,
+    observers: Sequence[Observer] = (),
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[EpisodeResult]:
+    """Run one episode a seed: placed (where the devices are emulated), home, `agent`, parked with its torque on.
+
+    An episode ends some steps after the task is done, as far as the emulator can tell; at the horizon; or when the
+    guard latches, which ends the run. `stopped()` ends it as well.
+    """
+    for seed in seeds:
+        if cell.emulator is not None:
+            cell.emulator.place(seed)
+        if not _home(cell) or stopped():
+            return
+        result = _episode(cell, agent, seed, horizon_s, observers, stopped)
+        if cell.guard.mode not in ("fault", "estop"):
+            _park(cell)
+        yield replace(result, parked=cell.guard.parked)
+        if cell.guard.mode in ("fault", "estop") or stopped():
+            return
+
+
+def evaluate_live(
+    rig: Rig,
+    policy: Path,
+    task: str,
+    seeds: Sequence[int],
+    *,
+    cameras: Sequence[str],
+    size: tuple[int, int] | None,
+    on_episode: Callable[[EpisodeResult], None] = lambda result: None,
+) -> Evaluation:
+    """Run a checkpoint on the emulated `rig`, in real time, on `seeds`."""
+    agent = PolicyAgent.load(policy, rig)
+    results: list[EpisodeResult] = []
+    with open_cell(rig, Stage(task, seeds[0], size), cameras, size=size) as cell:
+        for result in run_live(cell, agent, seeds, load_task(task).horizon_s):
+            results.append(result)
+            on_episode(result)
+        if cell.guard.mode in ("fault", "estop"):
+            raise GuardFault(f"guard: {cell.guard.mode}: {cell.guard.reason}")
+    return summarise(results)
+
+
+def rearm(cell: LiveCell) -> None:
+    """Re-arm a latched guard; says why it does not let itself be."""
+    try:
+        cell.guard.rearm()
+    except GuardFault as error:
+        say(str(error))
+
+
+def _home(cell: LiveCell) -> bool:
+    """To the pose from which episodes begin; False when the guard latched on the way.
+
+    Raises `GuardFault` when the arm does not get there for another reason."""
+    cell.guard.hold("homing")  # a parked guard takes no chunks
+    poses = {name: load_model(arm.model).home_q_rad for name, arm in cell.rig.arms.items()}
+    homing = Homing(poses, {name: cell.rig.joint_spec(name).dq_max for name in poses})
+    loop = ControlLoop(cell.robot, homing, round(1e9 / cell.rig.control_hz))
+    loop.run(
+        homing.LONGEST_NS, stop=lambda obs, applied: homing.arrived or applied.mode in ("fault", "estop")
+    )
+    if cell.guard.mode in ("fault", "estop"):
+        return False
+    if not homing.arrived:
+        raise GuardFault(f"guard: {cell.guard.mode} on the way to the home pose: {cell.guard.reason}")
+    return True
+
+
+def _episode(
+    cell: LiveCell,
+    agent: Agent,
+    seed: int,
+    horizon_s: float,
+    observers: Sequence[Observer],
+    stopped: Callable[[], bool],
+) -> EpisodeResult:
+    limits: Counter[str] = Counter()
+    tracking: list[np.ndarray] = []
+    arm = next(iter(cell.rig.arms))
+    first_success = [0]
+
+    def done() -> bool:
+        return cell.emulator is not None and cell.emulator.judge()[0]
+
+    def watch(obs: Observation, applied: Applied) -> bool:
+        limits.update(applied.limits)
+        tracking.append(np.asarray(applied.sent_q[arm]) - obs.arms[arm].q)
+        if applied.mode in ("fault", "estop") or stopped():
+            return True
+        if not first_success[0] and len(tracking) % JUDGE_EVERY == 0 and done():
+            first_success[0] = len(tracking)
+        return bool(first_success[0]) and len(tracking) >= first_success[0] + SETTLE_STEPS
+
+    clock = cell.robot.clock
+    cell.robot.guard.collect()  # what acted before is another episode's
+    begin = clock.now()
+    loop = ControlLoop(cell.robot, agent, round(1e9 / cell.rig.control_hz), observers)
+    report = loop.run(round(horizon_s * 1e9), seed, stop=watch)
+    return EpisodeResult(
+        seed=seed,
+        success=done(),
+        steps=report.steps,
+        sim_s=(clock.now() - begin) * 1e-9,
+        limits=dict(limits),
+        tracking_rad=np.array(tracking),
+        loop=report,
+        draw={},
+        protections=cell.guard.protections(),
+    )
+
+
+def _park(cell: LiveCell) -> None:
+    guard, clock = cell.guard, cell.robot.clock
+    with deferred():
+        guard.hold("episode over")
+        due = clock.now() + PARK_NS
+        while not guard.parked and guard.mode not in ("fault", "estop") and clock.now() < due:
+            guard.park()
+            clock.sleep_until(clock.now() + LOOK_NS)
