@@ -12,7 +12,7 @@ SHARES = ("lost", "damaged", "truncated", "doubled", "garbage")
 NOBODY: dict[str, Any] = {"silent": False, "dead": frozenset(), **dict.fromkeys(SHARES, 0.0)}
 HELP = (
     "faults, a line each: silent, dead ID ..., " + ", ".join(f"{name} SHARE" for name in SHARES)
-    + ", unplug, plug, ok; with several arms the arm's name comes first"
+    + ", hot ID CELSIUS, overload ID, unplug, plug, ok; with several arms the arm's name comes first"
 )  # fmt: skip
 
 
@@ -60,15 +60,23 @@ def switch(emulator: EmulatorProcess, words: list[str]) -> str:
     if words[0] in emulator.paths:
         arm, *words = words
     name, *values = words or ["ok"]
-    known = ("silent", "dead", *SHARES, "unplug", "plug", "ok")
+    known = ("silent", "dead", *SHARES, "hot", "overload", "unplug", "plug", "ok")
     if name not in known:
         raise UsageError(f"unknown fault '{name}'{nearest(name, known)}")
     if name == "unplug":
         emulator.unplug(arm)
     elif name == "plug":
         emulator.plug(arm)
+    elif name in ("hot", "overload"):
+        (id, *degrees) = _servo(name, values)
+        if name == "hot":
+            emulator.heat(arm, id, float(degrees[0]))
+        else:
+            emulator.overload(arm, id)
     elif name == "ok":
         emulator.faults(arm, **NOBODY)
+        for id in range(1, emulator.servos(arm) + 1):
+            emulator.heat(arm, id, None)
     elif name == "silent":
         emulator.faults(arm, silent=True)
     elif name == "dead":
@@ -76,6 +84,17 @@ def switch(emulator: EmulatorProcess, words: list[str]) -> str:
     else:
         emulator.faults(arm, **{name: _share(name, values)})
     return f"{arm}: {' '.join([name, *values])}"
+
+
+def _servo(name: str, values: list[str]) -> list[int]:
+    from ...robot.errors import UsageError
+
+    wanted = 2 if name == "hot" else 1
+    if len(values) != wanted or not all(value.isdigit() for value in values):
+        raise UsageError(
+            f"{name}: for example: {'hot 3 66 (servo 3 has 66 degrees)' if wanted == 2 else 'overload 3'}"
+        )
+    return [int(value) for value in values]
 
 
 def _ids(values: list[str]) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...robot.clock import RealClock
-from ...robot.errors import DeviceError
+from ...robot.errors import DeviceError, UsageError
 from ...robot.process.sessions import memory
 from ...robot.rig import Rig
 from .rig import EmulatedRig
@@ -95,6 +95,20 @@ class EmulatorProcess:
         """Set fields of the `Faults` of an arm's line."""
         self._order(("faults", arm, faults))
 
+    def servos(self, arm: str) -> int:
+        """How many servos `arm` has; their ids count from 1."""
+        return self._rig.joint_spec(arm).n + (self._rig.gripper_of(arm) is not None)
+
+    def heat(self, arm: str, id: int, temperature_c: float | None) -> None:
+        """Make a servo that hot, whatever it does; None ends that. Raises `UsageError` for an id that is none."""
+        self._check(arm, id)
+        self._order(("heat", arm, {"id": id, "temperature_c": temperature_c}))
+
+    def overload(self, arm: str, id: int) -> None:
+        """Let a servo's firmware find an overload; switching its torque clears it, as on real ones."""
+        self._check(arm, id)
+        self._order(("overload", arm, {"id": id}))
+
     def unplug(self, arm: str) -> None:
         """Pull the arm's plug: its path hangs up."""
         self._order(("unplug", arm, {}))
@@ -114,6 +128,10 @@ class EmulatorProcess:
     def camera_fault(self, camera: str, fault: str) -> None:
         """Make `camera` "frozen", "slow" or "gone"; "" ends that."""
         self._order(("camera", camera, {"fault": fault}))
+
+    def _check(self, arm: str, id: int) -> None:
+        if not 1 <= id <= self.servos(arm):
+            raise UsageError(f"servo {id}: {arm} has servos 1 to {self.servos(arm)}")
 
     def _link(self, terminals: Mapping[str, str]) -> None:
         assert self._links is not None
@@ -174,6 +192,9 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
         if kind == "faults":
             for name, value in values.items():
                 setattr(terminal.line.faults, name, value)
+        elif kind in ("heat", "overload"):
+            servo = emulated.servos[arm].servos[values.pop("id") - 1]
+            getattr(servo, kind)(**values)
         elif kind == "unplug":
             terminal.close()
         elif not terminal.is_open:

@@ -7,7 +7,7 @@ and scservo_sdk have it. Position mode only; a servo in another mode lets go.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...robot.buses.feetech import sign_magnitude, signed
 from .motor import Motor, Sensed
@@ -106,7 +106,8 @@ class Sts3215:
         self._latched = 0
         self._way: float | None = None  # counts, where the ramp to the goal stands; None: torque was off
         self._way_s = 0.0  # counts/s
-        self._refresh(motor.sense())
+        self._hot_c: float | None = None
+        self._refresh(self._sense())
 
     @property
     def id(self) -> int:
@@ -125,7 +126,7 @@ class Sts3215:
 
     def read(self, address: int, size: int) -> bytes:
         """As a read instruction does; beyond the table there are zeros."""
-        self._refresh(self.motor.sense())
+        self._refresh(self._sense())
         return bytes(self._memory[address : address + size]).ljust(size, b"\0")
 
     def write(self, address: int, data: bytes) -> None:
@@ -139,6 +140,14 @@ class Sts3215:
         if REGISTERS["torque"].address in touched:
             self._switch(self.get("torque"))
 
+    def heat(self, temperature_c: float | None) -> None:
+        """A fault to be switched on: the servo is that hot, whatever it does; None: as hot as it is."""
+        self._hot_c = temperature_c
+
+    def overload(self) -> None:
+        """A fault to be switched on: the firmware has found an overload, as after seconds at its torque limit."""
+        self._latched |= OVERLOAD
+
     def power_cycle(self) -> None:
         """Supply off and on: only what was written with the lock open is kept."""
         self._memory[:EEPROM_END] = self._saved
@@ -149,7 +158,7 @@ class Sts3215:
 
     def step(self, dt_ns: int) -> None:
         """Let `dt_ns` of the firmware's time pass: protections, the ramp to the goal, the motor."""
-        sensed = self.motor.sense()
+        sensed = self._sense()
         self._protect(sensed, dt_ns)
         self._refresh(sensed)
         let_go = self.status & self.get("unloading")
@@ -164,6 +173,10 @@ class Sts3215:
         if self._latched & OVERLOAD:
             share = min(share, self.get("protective_torque") / 100.0)
         self.motor.drive((self._way + self.get("offset")) / COUNTS, share, self.get("p"))
+
+    def _sense(self) -> Sensed:
+        sensed = self.motor.sense()
+        return sensed if self._hot_c is None else replace(sensed, temperature_c=self._hot_c)
 
     def _goal(self) -> float:
         low, high = self.get("min_position"), self.get("max_position")

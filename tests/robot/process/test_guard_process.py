@@ -69,8 +69,8 @@ def moved(guard, watcher=None, seconds=0.0):
     for now in sway(guard, CLOCK, seconds + 10.0):
         if watcher is not None:
             watcher.look()
-        if now - begin > seconds * 1e9 and abs(guard.arm_states["arm"].dq[0]) > 0.4:
-            assert guard.mode == "run"
+        fast = abs(guard.arm_states["arm"].dq[0]) > 0.4
+        if now - begin > seconds * 1e9 and fast and guard.mode == "run":
             return
     pytest.fail(f"it does not move: {guard.mode}, {guard.reason}")
 
@@ -317,6 +317,66 @@ def test_a_bad_line_costs_nothing_but_readings(emulator, guard):
         assert watcher.seen[-1].mode == "run"
     finally:
         emulator.faults("arm", damaged=0.0, lost=0.0)
+    park(guard)
+
+
+def test_a_hot_servo_slows_the_arm_and_then_stops_it(emulator, guard):
+    try:
+        watcher = Watcher(guard._folder)
+        emulator.heat("arm", 3, 63.0)
+        moved(guard, watcher)
+        until(lambda: watcher.look()[-1].limits.get("temperature", 0) > 0 or (moved(guard) and False))
+        assert guard.arm_states["arm"].temperature_c[2] == 63.0
+        emulator.heat("arm", 3, 66.0)
+        for _ in sway(guard, CLOCK, 0.6):
+            watcher.look()
+        until(lambda: watcher.look()[-1].mode == "hold")
+        assert watcher.seen[-1].limits["rejected_temperature"] > 0
+        emulator.heat("arm", 3, 40.0)
+        moved(guard, watcher)
+    finally:
+        emulator.heat("arm", 3, None)
+    park(guard)
+
+
+def test_an_overload_that_a_servo_reports_latches_and_names_it(emulator, guard):
+    moved(guard)
+    emulator.overload("arm", 2)
+    until(lambda: guard.mode == "fault")
+    assert "shoulder_lift: overload" in guard.reason
+    guard.close(unparked=True)  # somebody holds it; torque off and on clears the servo
+    again = GuardProcess(RIG, emulator.paths)
+    again.open()
+    moved(again)
+    park(again)
+
+
+def test_one_silent_servo_holds_the_arm(emulator, guard):
+    moved(guard)
+    emulator.faults("arm", dead=frozenset((4,)))
+    try:
+        until(lambda: guard.mode == "hold" and "stale" in guard.reason)
+        assert "stale_state" in guard.collect().limits
+    finally:
+        emulator.faults("arm", dead=frozenset())
+    moved(guard)
+    park(guard)
+
+
+def test_a_wall_clock_that_jumps_by_an_hour_changes_nothing(emulator, monkeypatch, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import itertools, time\n"
+        "real, turn = time.time, itertools.cycle((3600.0, -3600.0))\n"
+        "time.time = lambda: real() + next(turn)\n"
+        "time.time_ns = lambda: int(1e9 * time.time())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    guard = GuardProcess(RIG, emulator.paths)
+    guard.open()
+    watcher = Watcher(guard._folder)
+    moved(guard, watcher, 2.0)
+    watcher.assert_limits()
+    assert not {"stall", "expired", "stale_state"} & set(watcher.seen[-1].limits) or guard.status.missed
     park(guard)
 
 
