@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from .progress import say
 from .session import SETTLE_STEPS, EpisodeResult
 from .stopping import deferred
 
+SOFTWARE_DEVICE = "twinloop.sim.emulate.realsense:open_device"
 EMULATED_CAMERA = "twinloop.sim.emulate.camera:connect"
 JUDGE_EVERY = 3  # steps between two looks at whether the task is done
 PARK_NS = 20_000_000_000
@@ -83,9 +85,7 @@ def open_cell(
         opened = {
             name: CameraProcess(name, rig, clock)
             if emulator is None
-            else CameraProcess(
-                name, rig, clock, source=EMULATED_CAMERA, options={"folder": str(emulator.folder)}
-            )
+            else _emulated_camera(name, rig, emulator, clock)
             for name in cameras
         }
         guard = GuardProcess(rig, ports, clock, blackbox=blackbox)
@@ -93,6 +93,16 @@ def open_cell(
         robot.open()
         stack.callback(robot.close)
         return LiveCell(rig, robot, guard, emulator, stack.pop_all())
+
+
+def _emulated_camera(name: str, rig: Rig, emulator: EmulatorProcess, clock: RealClock) -> CameraProcess:
+    """A RealSense is its own driver on a software device; others have no driver that could be fooled."""
+    options: dict[str, Any] = {"folder": str(emulator.folder)}
+    config = rig.cameras[name]
+    if config.kind == "realsense":
+        options |= {"device": SOFTWARE_DEVICE, "depth_size": [config.width, config.height]}
+        return CameraProcess(name, rig, clock, options=options)
+    return CameraProcess(name, rig, clock, source=EMULATED_CAMERA, options=options)
 
 
 def run_live(

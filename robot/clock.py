@@ -40,6 +40,11 @@ def perf_ns() -> int:
     return time.perf_counter_ns()
 
 
+def wall_ns() -> int:
+    """The wall clock, ns since 1970: may be set at any time, so good for nothing but stamps of others that use it."""
+    return time.time_ns()
+
+
 def wall_time() -> str:
     """UTC date and time, ISO 8601 to the second; metadata only."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

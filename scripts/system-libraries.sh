@@ -1,11 +1,12 @@
 #!/bin/sh
-# Install the system libraries that headless rendering and OpenCV need, or print the exact line to run.
+# Install the system libraries that headless rendering, OpenCV and RealSense cameras need, or print the exact line to run.
 set -eu
 missing=""
 have() { ldconfig -p 2>/dev/null | grep -q "$1"; }
 have libEGL.so.1 || missing="$missing libegl1"
 have libGL.so.1 || missing="$missing libgl1"
 have libgthread-2.0.so.0 || missing="$missing libglib2.0-0"
+have libusb-1.0.so.0 || missing="$missing libusb-1.0-0"
 python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 [ -z "$missing" ] && exit 0
 

@@ -21,7 +21,8 @@ from ..process.sessions import memory
 from ..rig import Rig
 from ..types import CameraSpec, Frame
 from .frames import decode, ring_bytes
-from .server import LOG, PLAN, RING
+from .intrinsics import Intrinsics
+from .server import LENS, LOG, PLAN, RING
 from .source import DRIVERS
 
 START_NS = 30_000_000_000  # until the first picture
@@ -119,6 +120,15 @@ class CameraProcess:
         if now - self._frame.t_ns > limit:
             raise StaleData(f"camera {self.name}", now - self._frame.t_ns, limit)
         return self._frame
+
+    @property
+    def intrinsics(self) -> Intrinsics | None:
+        """The lens, where the device knows it; None before `open`, and for cameras that must be calibrated."""
+        path = None if self._folder is None else self._folder / LENS
+        if path is None or not path.exists():
+            return None
+        values = json.loads(path.read_text())
+        return Intrinsics(**{**values, "coefficients": tuple(values["coefficients"])})
 
     def close(self) -> None:
         process, self._process = self._process, None

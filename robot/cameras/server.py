@@ -14,6 +14,7 @@ import signal
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from ..clock import RealClock
@@ -21,11 +22,11 @@ from ..errors import DeviceError, TwinloopError
 from ..process.ring import RingWriter
 from ..rig import CameraConfig, parse_rig
 from .frames import FRAME, HEAD_BYTES, encode, ring_bytes
-from .source import Source, find_source
+from .source import Source, find_factory
 
 log = logging.getLogger(__name__)
 
-PLAN, LOG, RING = "camera.json", "camera.log", "frames"
+PLAN, LOG, RING, LENS = "camera.json", "camera.log", "frames", "intrinsics.json"
 AGAIN_NS = 500_000_000
 FROZEN_NS = 500_000_000  # a sensor's noise changes every picture
 
@@ -38,6 +39,7 @@ class CaptureLoop:
     ) -> None:
         self._name = name
         self._source = source
+        self._folder = folder
         self._ring = RingWriter(folder / RING, ring_bytes(config.width, config.height, depth=True))
         self._clock = RealClock()
         self._watch_frozen = frozen
@@ -49,6 +51,9 @@ class CaptureLoop:
         self._ring.open()
         self._source.open()
         is_open = True
+        lens = getattr(self._source, "intrinsics", None)
+        if lens is not None:
+            (self._folder / LENS).write_text(json.dumps(asdict(lens)))
         while not ended():
             try:
                 if not is_open:
@@ -88,7 +93,7 @@ def main() -> int:
     rig = parse_rig(plan["rig"], str(folder / PLAN))
     name, config = plan["camera"], rig.cameras[plan["camera"]]
     try:
-        source = find_source(plan["source"])(name, config, RealClock(), plan["options"])
+        source = find_factory(plan["source"])(name, config, RealClock(), plan["options"])
         CaptureLoop(name, config, source, folder, frozen=plan["frozen"]).run(lambda: bool(alone.poll(0)))
     except TwinloopError as error:
         log.error("%s", error)

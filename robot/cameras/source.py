@@ -32,10 +32,12 @@ class Source(Protocol):
 
 
 SourceFactory = Callable[[str, CameraConfig, Clock, Mapping[str, Any]], Source]
-DRIVERS: Mapping[str, str] = MappingProxyType({"opencv": f"{__package__}.opencv:connect"})  # by kind
+DRIVERS: Mapping[str, str] = MappingProxyType(  # by kind
+    {"opencv": f"{__package__}.opencv:connect", "realsense": f"{__package__}.realsense:connect"}
+)
 
 
-def find_source(where: str) -> SourceFactory:
+def find_factory(where: str) -> Callable[..., Any]:
     """The factory `module:function`. Raises `RigError` when there is none."""
     module, _, function = where.partition(":")
     try:

@@ -69,11 +69,14 @@ class EmulatedCamera:
         self._states.open()
         if self._built is None:
             self._built = load_stage(self._folder)
-            self._renderer = Renderer(self._built.scene.model, profile=self._built.stage.profile)
-            self._renderer.open()
 
     def close(self) -> None:
+        """In the thread that called `next`, if any did: OpenGL wants it so."""
         self._states.close()
+        renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            renderer.close()
+        self._camera = self._seed = None
 
     def next(self) -> Frame:
         due = self._clock.now() + SILENT_NS
@@ -102,8 +105,13 @@ class EmulatedCamera:
 
     def _begin(self, seed: int, twin_ns: int, values: np.ndarray) -> None:
         """Another episode: another look of the scene, another draw of the camera."""
-        assert self._built is not None and self._renderer is not None
+        assert self._built is not None
         self._seed = seed
+        if (
+            self._renderer is None
+        ):  # made here, not in `open`: OpenGL's context belongs to the thread that renders
+            self._renderer = Renderer(self._built.scene.model, profile=self._built.stage.profile)
+            self._renderer.open()
         twin = self._twin = Twin(self._built.scene, self._built.draw(seed))
         self._time = FollowingClock(twin.model, twin.data)
         self._time.follow(twin_ns)

@@ -117,3 +117,25 @@ def test_a_slow_camera_delivers_fewer_pictures(emulator, camera):
         assert len(frames(camera, 1.5)) < usual / 3
     finally:
         emulator.camera_fault("front", "")
+
+
+def test_an_emulated_realsense_shows_the_same_scene_through_its_own_driver(emulator):
+    pytest.importorskip("pyrealsense2", exc_type=ImportError)
+    from dataclasses import replace
+
+    small = _small(RIG)
+    front = replace(small.cameras["front"], kind="realsense")
+    options = {
+        "folder": str(emulator.folder),
+        "device": "twinloop.sim.emulate.realsense:open_device",
+        "depth_size": list(SIZE),
+    }
+    made = CameraProcess("front", replace(small, cameras={"front": front}), CLOCK, options=options)
+    made.open()
+    try:
+        seen = frames(made, 1.5)
+        assert len(seen) > 5
+        frame = seen[-1]
+        assert frame.rgb.std() > 10 and 0 < CLOCK.now() - frame.t_ns < 1000 * MS
+    finally:
+        made.close()
