@@ -31,6 +31,7 @@ ORDER = (
     "replay",
     "emulate",
     "estop",
+    "blackbox",
     "dataset",
     "rigs",
     "doctor",

@@ -25,6 +25,7 @@ from ..robot.types import Applied, Observation
 from ..sim.emulate.process import EmulatorProcess
 from ..sim.emulate.stage import Stage
 from ..sim.tasks import load_task
+from .blackbox import blackbox_path
 from .evaluate import Evaluation, summarise
 from .homing import Homing
 from .progress import say
@@ -69,8 +70,8 @@ def open_cell(
 ) -> LiveCell:
     """Open `rig` with `cameras`; with a `stage` on emulated devices, else on the ports that the rig names.
 
-    `size` (width, height) px overrides the cameras'. Raises `DeviceError` that says what is missing; then nothing
-    is left running.
+    `size` (width, height) px overrides the cameras'; `blackbox` the place of the black box.
+    Raises `DeviceError` that says what is missing; then nothing is left running.
     """
     if size is not None:
         resized = {n: replace(c, width=size[0], height=size[1]) for n, c in rig.cameras.items()}
@@ -88,7 +89,7 @@ def open_cell(
             else _emulated_camera(name, rig, emulator, clock)
             for name in cameras
         }
-        guard = GuardProcess(rig, ports, clock, blackbox=blackbox)
+        guard = GuardProcess(rig, ports, clock, blackbox=blackbox or blackbox_path(rig))
         robot = GuardedRobot(rig, clock, guard, opened, tick=False)
         robot.open()
         stack.callback(robot.close)

@@ -7,16 +7,21 @@ Column 0 is the row's number, written last and -1 while the row is being written
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
 from ..types import F64
+
+log = logging.getLogger(__name__)
 
 HEADER = 16384
 FORMAT = "twinloop-blackbox-1"
@@ -31,6 +36,7 @@ class BlackBox:
         self._path = path
         self._map: mmap.mmap | None = None
         self._count = 0
+        self._events: int | None = None  # descriptor
         self._ring: F64 = np.full((rows, len(self.columns)), -1.0)
 
     def open(self) -> None:
@@ -41,12 +47,20 @@ class BlackBox:
         if len(head) >= HEADER:
             raise UsageError(f"black box: {len(self.columns)} columns do not fit in the header")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.exists():
-            os.replace(self._path, self._path.with_name(self._path.name + ".previous"))
+        for path in (self._path, events_path(self._path)):
+            if path.exists():
+                os.replace(path, path.with_name(path.name + ".previous"))
         size = HEADER + self._ring.nbytes
-        with open(self._path, "w+b") as file:
-            file.truncate(size)
-            self._map = mmap.mmap(file.fileno(), size)
+        try:
+            with open(self._path, "w+b") as file:
+                os.posix_fallocate(
+                    file.fileno(), 0, size
+                )  # a page that cannot be had later would kill the process
+                self._map = mmap.mmap(file.fileno(), size)
+            self._events = os.open(events_path(self._path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        except OSError as error:
+            log.warning("black box %s: %s; kept in memory alone", self._path, error.strerror)
+            return
         ring = np.frombuffer(self._map, dtype="<f8", offset=HEADER).reshape(self._ring.shape)
         ring[:] = self._ring
         self._ring = ring
@@ -63,6 +77,13 @@ class BlackBox:
         self._ring[self._count % self._rows, 0] = self._count
         self._count += 1
 
+    def tell(self, t_ns: int, mode: str, reason: str) -> None:
+        """The mode, or the reason for it, changed: a line of JSON beside the ring."""
+        if self._events is not None:
+            line = json.dumps({"t_ns": t_ns, "mode": mode, "reason": reason}) + "\n"
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop guarding
+                os.write(self._events, line.encode())
+
     def rows(self) -> F64:
         """Copy of the complete rows, oldest first, (k, len(columns))."""
         return _in_order(self._ring)
@@ -74,6 +95,29 @@ class BlackBox:
             self._map.flush()
             self._map.close()
             self._map = None
+        if self._events is not None:
+            os.close(self._events)
+            self._events = None
+
+
+def events_path(path: Path) -> Path:
+    """Where the changes of mode stand: beside the black box; `<name>.previous` has `<name>.events.previous`."""
+    if path.suffix == ".previous":
+        return events_path(path.with_suffix("")).with_name(path.stem + ".events.previous")
+    return path.with_name(path.name + ".events")
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Changes of mode of the black box at `path`, oldest first: t_ns, mode, reason."""
+    found: list[dict[str, Any]] = []
+    events = events_path(path)
+    for line in events.read_text(errors="replace").splitlines() if events.exists() else ():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            event = json.loads(line)
+            found.append(
+                {"t_ns": int(event["t_ns"]), "mode": str(event["mode"]), "reason": str(event["reason"])}
+            )
+    return found
 
 
 def read_blackbox(path: Path) -> tuple[tuple[str, ...], F64]:
@@ -81,7 +125,10 @@ def read_blackbox(path: Path) -> tuple[tuple[str, ...], F64]:
 
     Raises `UsageError` when the file is no black box or is damaged.
     """
-    raw = Path(path).read_bytes()
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     try:
         head = json.loads(raw[:HEADER].split(b"\n", 1)[0])
         if head["format"] != FORMAT:

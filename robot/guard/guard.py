@@ -82,6 +82,7 @@ class Guard:
         self._source = ""
         self._last_ns: int | None = None
         self._bad_in_a_row = 0
+        self._told = ("", "")  # mode and reason in the black box
 
     # ---------------------------------------------------------------- life
 
@@ -404,6 +405,10 @@ class Guard:
             self._plan = None if self.mode == "park" else self._plan
 
     def _record(self, now: int, since: int) -> None:
+        told = (self.mode, self.reason)
+        if told != self._told:
+            self._told = told
+            self.blackbox.tell(now, *told)
         size, row = self._layout.size, self.blackbox.begin()
         row[0], row[1], row[2] = now, since, MODES.index(self.mode)
         row[3] = self.limits.end_tick()

@@ -29,7 +29,10 @@ class StopPage:
         """Make the page, or find it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.ftruncate(descriptor, SIZE)
+            try:
+                os.posix_fallocate(descriptor, 0, SIZE)
+            except OSError as error:
+                raise DeviceError(f"{self._path}: {error.strerror}; free some memory there") from None
             self._map = mmap.mmap(descriptor, SIZE)
         finally:
             os.close(descriptor)

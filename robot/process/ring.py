@@ -55,7 +55,8 @@ class RingWriter:
             fresh = self.path.with_name(f".{self.path.name}")
             with fresh.open("wb") as file:
                 file.write(struct.pack("<QQQQ", MAGIC, self._capacity, 0, 0).ljust(HEADER, b"\0"))
-                file.truncate(HEADER + self._capacity)
+                file.flush()
+                _reserve(file.fileno(), HEADER + self._capacity, self.path)
             os.replace(fresh, self.path)
         self._map, self._words = _mapped(self.path, mmap.ACCESS_WRITE)
         self._capacity = int(self._words[CAPACITY])
@@ -166,6 +167,16 @@ class RingReader:
         if zlib.crc32(data, zlib.crc32(_CHECKED.pack(position, t_ns, pid, kind, size))) != crc:
             return None
         return Message(position, t_ns, pid, kind, data)
+
+
+def _reserve(descriptor: int, size: int, path: Path) -> None:
+    """Take the room now: a page that cannot be had when it is written to kills the process."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise DeviceError(
+            f"{path}: {error.strerror}; {size / 1e6:.1f} MB are needed there, in memory: free some"
+        ) from None
 
 
 def _mapped(path: Path, access: int) -> tuple[mmap.mmap, np.ndarray]:

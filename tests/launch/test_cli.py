@@ -19,6 +19,7 @@ COMMANDS = (
     "replay",
     "emulate",
     "estop",
+    "blackbox",
     "dataset",
     "rigs",
     "doctor",

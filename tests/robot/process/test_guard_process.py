@@ -18,6 +18,8 @@ from twinloop.robot.arms.so101 import BAUD
 from twinloop.robot.buses import Bus, FeetechFraming, SerialPort
 from twinloop.robot.clock import RealClock
 from twinloop.robot.errors import DeviceError, GuardFault
+from twinloop.robot.guard import read_blackbox
+from twinloop.robot.guard.blackbox import read_events
 from twinloop.robot.process import GuardProcess
 from twinloop.robot.process.estop import StopPage
 from twinloop.robot.process.plan import HELLO, STATUS_RING
@@ -227,6 +229,21 @@ def test_a_killed_guard_is_started_anew_with_a_fault_and_without_a_jump(emulator
     moved(guard)
     park(guard)
     assert register(emulator, TORQUE) == [0] * 6
+
+
+def test_the_black_box_outlives_a_killed_guard(emulator, tmp_path):
+    path = tmp_path / "arm.blackbox"
+    guard = GuardProcess(RIG, emulator.paths, blackbox=path)
+    guard.open()
+    moved(guard)
+    os.kill(json.loads((guard._folder / HELLO).read_text())["pid"], signal.SIGKILL)
+    until(lambda: guard.status.epoch == 1 and guard.mode == "fault")
+    before = path.with_name(path.name + ".previous")
+    columns, rows = read_blackbox(before)
+    assert len(rows) > 50 and rows[-1, columns.index("mode")] == 0  # it was running
+    assert [e["mode"] for e in read_events(before)] == ["hold", "run"]
+    assert "started anew" in read_events(path)[-1]["reason"]
+    park(guard)
 
 
 def test_a_second_process_is_refused_by_name(emulator, guard):
