@@ -397,6 +397,39 @@ def test_a_wall_clock_that_jumps_by_an_hour_changes_nothing(emulator, monkeypatc
     park(guard)
 
 
+def test_eight_busy_programs_cost_no_limit_and_end_no_session(guard):
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8)]
+    try:
+        watcher = Watcher(guard._folder)
+        moved(guard, watcher, 3.0)
+        watcher.look()
+        watcher.assert_limits()
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    moved(guard)
+    park(guard)
+
+
+def test_a_full_memory_is_said_before_anything_moves(emulator, tmp_path):
+    """In a mount namespace of its own, where the folder of sessions has no room for a ring."""
+    code = (
+        "import sys; from twinloop.robot.rig import load_rig; from twinloop.robot.process import GuardProcess\n"
+        "from twinloop.robot.errors import DeviceError\n"
+        "try: GuardProcess(load_rig('so101'), {'arm': sys.argv[1]}).open()\n"
+        "except DeviceError as error: print('said:', error)\n"
+    )
+    script = 'mount -t tmpfs -o size=200k none /dev/shm || exit 77; exec "$0" -c "$1" "$2"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, sys.executable, code, emulator.paths["arm"]],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    if done.returncode == 77 or "Operation not permitted" in done.stderr:
+        pytest.skip("mounting is not allowed here")
+    assert "said:" in done.stdout and "No space left" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_rig_without_a_port_says_so():
     with pytest.raises(DeviceError, match=r"arm: no port; .*arms.NAME.port"):
         GuardProcess(RIG, {}).open()
