@@ -72,6 +72,20 @@ def test_camera_demo_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rig", ["so101", "so101_realsense"])
+def test_an_emulated_demo_deploys_in_real_time_and_parks(tmp_path, rig):
+    if rig == "so101_realsense":
+        pytest.importorskip("pyrealsense2", exc_type=ImportError)
+    small = ("--task", "reach", "--demos", "3", "--evals", "1", "--steps", "20", "--no-retakes", "--no-film")
+    code, text = finish(demo(tmp_path / "d", *small, "--workers", "1", "--rig", rig, "--emulated"))
+    assert code == 0, text
+    figures = json.loads((tmp_path / "d" / "result.json").read_text())
+    assert figures["parked"] == figures["episodes"] == 1
+    assert figures["config"]["emulated"] is True and figures["rig"] == rig
+    assert "in real time" in (tmp_path / "d" / "report.html").read_text()
+
+
+@pytest.mark.slow
 def test_a_finished_demo_is_not_overwritten(tmp_path):
     code, text = finish(demo(tmp_path / "d", *SMALL))
     assert code == 0, text
