@@ -10,6 +10,7 @@ from ..robot.types import F64, ActionChunk, Observation
 
 SHARE = 0.35  # of the velocity limits
 NEAR_RAD = 0.12  # servos sag
+LOST_RAD = 0.4  # behind what was asked: more than servos lag
 WIDTH_M = 0.04  # of open grippers
 VALID_NS = 100_000_000
 
@@ -26,15 +27,17 @@ class Homing:
         self._poses = dict(poses)
         self._v_max = dict(v_max)
         self._start: dict[str, F64] = {}
+        self._asked: dict[str, F64] = {}
         self._begun_ns = 0
         self._takes_s = 0.0
         self.arrived = False
 
     def reset(self, seed: int) -> None:
-        self._start, self.arrived = {}, False
+        self._start, self._asked, self.arrived = {}, {}, False
 
     def act(self, obs: Observation) -> ActionChunk:
-        if not self._start:
+        lost = any(np.abs(obs.arms[name].q - row).max() > LOST_RAD for name, row in self._asked.items())
+        if not self._start or lost:  # it was held on the way: on from where it stands, not in a hurry
             self._start = {name: obs.arms[name].q.copy() for name in self._poses}
             self._begun_ns = obs.t_ns
             ways = [
@@ -47,6 +50,7 @@ class Homing:
         rows = {
             name: self._start[name] + blend * (pose - self._start[name]) for name, pose in self._poses.items()
         }
+        self._asked = rows
         if share == 1.0:
             self.arrived = all(
                 np.abs(obs.arms[name].q - pose).max() < NEAR_RAD and np.abs(obs.arms[name].dq).max() < 0.1

@@ -19,7 +19,7 @@ class Keys:
     """Calls `actions[key]` when that key (one character) is pressed, from a thread of its own, between `open` and
     `close`. `fd` is the terminal, by default standard input."""
 
-    def __init__(self, actions: Mapping[str, Callable[[], None]], fd: int | None = None) -> None:
+    def __init__(self, actions: Mapping[str, Callable[[], object]], fd: int | None = None) -> None:
         self._actions = dict(actions)
         self._fd = fd
         self._before: list[Any] | None = None
@@ -38,7 +38,7 @@ class Keys:
                 fd = sys.stdin.fileno()
             except (OSError, ValueError, AttributeError):
                 return
-        if not os.isatty(fd):
+        if not os.isatty(fd) or _in_background(fd):
             return
         self._fd, self._before = fd, termios.tcgetattr(fd)
         tty.setcbreak(fd)  # keys at once; Ctrl-C stays Ctrl-C
@@ -76,3 +76,11 @@ class Keys:
             for key in typed:
                 if key in self._actions:
                     self._actions[key]()
+
+
+def _in_background(fd: int) -> bool:
+    """Whether another program has the terminal now: touching its settings would stop this one."""
+    try:
+        return os.tcgetpgrp(fd) != os.getpgrp()
+    except OSError:
+        return False  # not the terminal that controls us

@@ -37,6 +37,7 @@ EMULATED_CAMERA = "twinloop.sim.emulate.camera:connect"
 JUDGE_EVERY = 3  # steps between two looks at whether the task is done
 PARK_NS = 20_000_000_000
 LOOK_NS = 50_000_000
+STAND_S = 60.0  # an arm after an e-stop, where nobody can press a key
 
 
 @dataclass(slots=True)
@@ -161,6 +162,20 @@ def rearm(cell: LiveCell) -> None:
         cell.guard.rearm()
     except GuardFault as error:
         say(str(error))
+
+
+def stopped(cell: LiveCell) -> bool:
+    """Whether the guard itself says that an e-stop is latched; its silence does not."""
+    status = cell.guard.status
+    return status is not None and status.mode == "estop"
+
+
+def stand(cell: LiveCell, seconds: float | None) -> None:
+    """Wait while an e-stop is latched, so long at most; None = for ever."""
+    clock = cell.robot.clock
+    due = None if seconds is None else clock.now() + round(seconds * 1e9)
+    while stopped(cell) and (due is None or clock.now() < due):
+        clock.sleep_until(clock.now() + LOOK_NS)
 
 
 def _home(cell: LiveCell) -> bool:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from .errors import DeviceError, StaleData
 from .guard import Guard
 from .interfaces import Camera, Clock
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 PARK_TIMEOUT_NS = 20_000_000_000  # a park that takes longer is given up: the arm is released, and said so
 ATTEMPT_NS = 100_000_000
+BRAKE_NS = 1_000_000_000
+STANDING_RAD_S = 0.05
 
 
 @runtime_checkable
@@ -148,9 +152,17 @@ class GuardedRobot:
         try:
             if self.guard.is_open:
                 try:
-                    self._park()
+                    try:
+                        self._park()
+                    except (
+                        KeyboardInterrupt
+                    ):  # letting go in mid-air is not what it asks for; a second one is
+                        self._park()
+                        raise
                 finally:
                     self.ended_parked = self.guard.parked
+                    if not self.ended_parked:
+                        self._brake()
                     self.guard.close(unparked=not self.ended_parked)
         finally:
             self._close_cameras()
@@ -161,6 +173,15 @@ class GuardedRobot:
             self.guard.park()
             # A park that was broken off (a load, say) has this long to settle before the next attempt.
             self._clock.sleep_until(self._clock.now() + ATTEMPT_NS)
+
+    def _brake(self) -> None:
+        """Wait until the arm stands: torque off while it moves would throw it."""
+        deadline = self._clock.now() + BRAKE_NS
+        while self._clock.now() < deadline:
+            speeds = [np.abs(state.dq).max(initial=0.0) for state in self.guard.arm_states.values()]
+            if max(speeds, default=0.0) < STANDING_RAD_S:
+                break
+            self._clock.sleep_until(self._clock.now() + ATTEMPT_NS // 5)
 
     def _close_cameras(self) -> None:
         for name, camera in self.cameras.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 if TYPE_CHECKING:
+    from ..live import LiveCell
     from ..workers import PolicyNeeds
 
 
@@ -94,7 +95,7 @@ class Command:
         from ...sim.emulate.stage import Stage
         from ...sim.tasks import load_task
         from ..keys import Keys
-        from ..live import open_cell, rearm, run_live
+        from ..live import STAND_S, open_cell, rearm, run_live, stand, stopped
         from ..progress import say
         from ..stopping import asked
 
@@ -102,18 +103,21 @@ class Command:
         agent = PolicyAgent.load(self.policy, rig, allow_changed_rig=self.allow_changed_rig)
         stage = Stage(task, self.seed, needs.size) if self.emulated else None
         seeds = range(self.seed, self.seed + self.episodes)
-        successes = 0
-        with (
-            open_cell(rig, stage, needs.cameras, size=needs.size) as cell,
-            Keys({" ": lambda: cell.guard.estop("space bar"), "r": lambda: rearm(cell)}) as keys,
-        ):
+        successes = ran = 0
+        cells: list[LiveCell] = []
+        actions = {
+            " ": lambda: [cell.guard.estop("space bar") for cell in cells],
+            "r": lambda: [rearm(cell) for cell in cells],
+        }
+        with Keys(actions) as keys, open_cell(rig, stage, needs.cameras, size=needs.size) as cell:
+            cells.append(cell)
             if keys.active:
                 say("space: e-stop; r: re-arm; Ctrl-C: park and end")
             for protection in cell.guard.protections():
                 if not protection.active:
                     say(f"not active: {protection.name} ({protection.detail})")
             for result in run_live(cell, agent, seeds, load_task(task).horizon_s, stopped=asked):
-                successes += result.success
+                successes, ran = successes + result.success, ran + 1
                 acted = ", ".join(f"{name} {ticks}" for name, ticks in sorted(result.limits.items()))
                 timing = result.loop.summary()
                 outcome = ("success" if result.success else "FAILED") if self.emulated else "done"
@@ -124,13 +128,16 @@ class Command:
                     f"guard ticks: {acted or 'none'}"
                 )
             if cell.guard.mode in ("fault", "estop"):
+                ran = 0
                 say(f"guard: {cell.guard.mode}: {cell.guard.reason}")
-            if keys.active and cell.guard.mode == "estop":
+            if stopped(cell):
+                say("the arm stands, torque on; Ctrl-C lets go of it where it is, so hold it")
                 say(
-                    "the arm stands, torque on: r re-arms and parks it; Ctrl-C lets go of it where it is, so hold it"
+                    "r re-arms and parks it"
+                    if keys.active
+                    else f"after {STAND_S:.0f} s it is let go of anyway"
                 )
-                while cell.guard.mode == "estop":
-                    cell.robot.clock.sleep_until(cell.robot.clock.now() + 50_000_000)
+                stand(cell, None if keys.active else STAND_S)
         if self.emulated:
             say(f"{task}: {successes} of {self.episodes} episodes succeeded")
-        return 0
+        return 0 if ran == self.episodes else 1

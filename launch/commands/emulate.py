@@ -90,7 +90,7 @@ def _servo(name: str, values: list[str]) -> list[int]:
     from ...robot.errors import UsageError
 
     wanted = 2 if name == "hot" else 1
-    if len(values) != wanted or not all(value.isdigit() for value in values):
+    if len(values) != wanted or not all(value.isdecimal() for value in values):
         raise UsageError(
             f"{name}: for example: {'hot 3 66 (servo 3 has 66 degrees)' if wanted == 2 else 'overload 3'}"
         )
@@ -100,7 +100,7 @@ def _servo(name: str, values: list[str]) -> list[int]:
 def _ids(values: list[str]) -> list[int]:
     from ...robot.errors import UsageError
 
-    if not values or not all(value.isdigit() for value in values):
+    if not values or not all(value.isdecimal() for value in values):
         raise UsageError("dead: which servos? for example: dead 3 4")
     return [int(value) for value in values]
 

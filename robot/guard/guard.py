@@ -392,8 +392,14 @@ class Guard:
     def _recover_from_stall(self, now: int) -> None:
         """The arm has long reached its last goal, or was moved: no catching up, go on from where it is."""
         self.limits.note("stall")
-        stale = self._devices.freshness.stale(now) is not None
-        self._mover.anchor(self._mover.p if stale else self._devices.measured)
+        joints, sent = self._devices.n_joints, self._mover.p
+        off = np.abs(self._devices.measured - sent)[:joints].max()
+        if self._devices.freshness.stale(now) is not None or (self._mover.at_rest and off < MOVED_RAD):
+            self._mover.anchor(sent)  # it stood, and sags: from where it hangs it would sag again
+        else:
+            self._mover.anchor(
+                np.concatenate([self._devices.measured[:joints], sent[joints:]])
+            )  # jaws keep a grip
         if self.mode == "park":
             self._plan = None  # a new way from here
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ from .layout import rig_layout
 from .orders import Order, Request, encode
 from .plan import HELLO, LOG, ORDERS_RING, STATUS_RING, ProcessPlan
 from .ring import RingReader, RingWriter
-from .sessions import PREFIX, memory
+from .sessions import PREFIX, SUPERVISOR_PID, guard_pid, lives, memory
 from .status import Status, StatusCodec
+
+log = logging.getLogger(__name__)
 
 START_NS = 60_000_000_000  # importing MuJoCo and opening an arm on a busy machine
 ANSWER_NS = 2_000_000_000
 SILENT_NS = 250_000_000  # without a word from the guard for this long, it is not there
-END_S = 5.0
+END_NS = 25_000_000_000  # parking takes up to 20 s
 LOOK_NS = 2_000_000
 SUPERVISOR = Path(__file__).with_name("supervisor.py")  # as a script: it must not need this package
 
@@ -74,6 +77,10 @@ class GuardProcess:
         self._epoch = 0
         self._early: list[str] = []  # rejected here, before the guard saw it
         self._late_reason = "not opened"
+        self._latched: str | None = None  # an e-stop that was not re-armed
+        self._writing = (
+            threading.Lock()
+        )  # a ring has one writer at a time: a heartbeat may come from another thread
 
     # ---------------------------------------------------------------- life
 
@@ -85,6 +92,8 @@ class GuardProcess:
         """Start the guard's process, which opens the arms and holds. Raises `DeviceError` that says why it cannot."""
         if self._process is not None:
             return
+        self._status, self._status_at, self._epoch = None, -1, 0
+        self._seen, self._early = {}, []
         missing = [name for name in self.rig.arms if name not in self._ports]
         if missing:
             raise DeviceError(f"arms {', '.join(missing)}: no port; name it in the rig (arms.NAME.port)")
@@ -95,6 +104,8 @@ class GuardProcess:
             self._orders, self._stop = RingWriter(folder / ORDERS_RING), StopPage(folder)
             self._orders.open()
             self._stop.open()
+            if self._latched is not None:  # closing and opening does not take it back
+                self._stop.press(self._latched)
             RingWriter(folder / STATUS_RING).open()
             self._statuses = RingReader(folder / STATUS_RING, from_start=True)
             self._statuses.open()
@@ -103,6 +114,7 @@ class GuardProcess:
                 stdin=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is the agent's
             )
+            (folder / SUPERVISOR_PID).write_text(str(self._process.pid))
             self._wait_for_hello()
         except BaseException:
             self._end()
@@ -113,13 +125,24 @@ class GuardProcess:
         if self._process is None:
             return
         if self._alive():
-            self._ask(Order.CLOSE, unparked=unparked)
+            try:
+                self._ask(Order.CLOSE, unparked=unparked)
+            except GuardFault:
+                status = self._latest()
+                if status is not None and status.is_open:
+                    raise  # it goes on guarding
+                self._end()
+                raise
         self._late_reason = "closed"
         self._end()
 
     def rearm(self) -> None:
         """Leave a latched e-stop or fault; the rules of `Guard.rearm`."""
-        self._ask(Order.REARM)
+        if self._stop is None:
+            self._latched = None
+            return
+        self._ask(Order.REARM, presses=self._stop.presses)
+        self._latched = None
 
     # ---------------------------------------------------------------- orders
 
@@ -141,6 +164,8 @@ class GuardProcess:
 
     def estop(self, reason: str) -> None:
         """Stop within the limits and stand until `rearm()`; from any thread and from a signal handler."""
+        if self._latched is None:
+            self._latched = str(reason)
         if self._stop is not None:
             self._stop.press(str(reason))
 
@@ -150,7 +175,7 @@ class GuardProcess:
         if self.mode == "estop":
             raise GuardFault(f"guard: e-stop latched ({self.reason}); rearm() before park()")
         if self.mode != "park":
-            self._send(Order.PARK)
+            self._send(Order.PARK, due_ns=self._clock.now() + ANSWER_NS)
 
     def heartbeat(self, t_ns: int) -> None:
         """The remote operator was alive at `t_ns`. The first call arms the dead-man."""
@@ -253,7 +278,9 @@ class GuardProcess:
         return status.is_open and self._clock.now() - status.t_ns > SILENT_NS
 
     def _alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        if self._process is None or self._folder is None:
+            return False
+        return self._process.poll() is None or lives(guard_pid(self._folder))
 
     def _must_live(self) -> None:
         if self._process is None:
@@ -269,12 +296,14 @@ class GuardProcess:
     def _write(self, request: Request) -> int:
         if self._orders is None:
             return -1
-        return self._orders.write(request.kind, encode(request), self._clock.now())
+        with self._writing:
+            return self._orders.write(request.kind, encode(request), self._clock.now())
 
     def _ask(self, kind: Order, **values: Any) -> None:
         """Give an order and wait for what becomes of it. Raises `GuardFault` with what was wrong."""
         self._must_live()
-        position, due = self._send(kind, **values), self._clock.now() + ANSWER_NS
+        due = self._clock.now() + ANSWER_NS
+        position = self._send(kind, **values, due_ns=due)
         while self._clock.now() < due:
             status = self._latest()
             if status is not None and status.answered == position:
@@ -311,18 +340,31 @@ class GuardProcess:
 
     def _end(self) -> None:
         process, self._process = self._process, None
+        gone = True
         if process is not None:
             assert process.stdin is not None
             process.stdin.close()  # whatever happens, it knows now that nobody is there
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
+            if self._stop is not None and self._stop.pressed() is not None:
+                self._latched = self._stop.pressed()
+            gone = self._wait_for_end(process)
         for part in (self._orders, self._statuses, self._stop):
             if part is not None:
                 part.close()
         self._orders = self._statuses = self._stop = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if gone:
+                shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def _wait_for_end(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether supervisor and guard have ended. One that still has the arm is not killed: it parks, and ends."""
+        assert self._folder is not None
+        due = self._clock.now() + (END_NS if (self._folder / HELLO).exists() else START_NS)
+        while self._clock.now() < due:
+            if process.poll() is not None and not lives(guard_pid(self._folder)):
+                return True
+            self._clock.sleep_until(self._clock.now() + LOOK_NS)
+        log.warning(
+            "guard: its process is still at work in %s; it parks the arm and ends by itself", self._folder
+        )
+        return False

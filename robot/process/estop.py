@@ -1,6 +1,7 @@
-"""The e-stop of a running guard, as a page of memory: any process of this user may press it, at any time.
+"""The e-stop of a guard's session, as a page of memory: any process of this user may press it, at any time.
 
-It does not pass through the orders, which may be full or come from somebody who hangs.
+It does not pass through the orders, which may be full or come from somebody who hangs; and it is latched here, not in
+the guard: one that is started anew finds it pressed. Two counters: presses, and those that re-arming took back.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from ..errors import DeviceError
 
 NAME = "estop"
 SIZE, TEXT = 4096, 64  # bytes of the page; where the reason stands
+PRESSED, TAKEN_BACK = 0, 1  # words of the page
 
 
 class StopPage:
-    """The page in the folder of a guard's session. Whoever looks sees a press once."""
+    """The page in the folder of a guard's session."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._map: mmap.mmap | None = None
-        self._seen = 0
 
     def open(self) -> None:
         """Make the page, or find it."""
@@ -36,7 +37,11 @@ class StopPage:
             self._map = mmap.mmap(descriptor, SIZE)
         finally:
             os.close(descriptor)
-        self._seen = self._count()
+
+    @property
+    def presses(self) -> int:
+        """How often it was pressed."""
+        return self._word(PRESSED)
 
     def press(self, reason: str) -> None:
         """Ask for the stop; from any process, thread or signal handler."""
@@ -44,23 +49,27 @@ class StopPage:
             raise DeviceError("e-stop: not open")
         text = reason.encode()[: SIZE - TEXT - 1]
         self._map[TEXT : TEXT + len(text) + 1] = text + b"\0"
-        np.frombuffer(self._map, "<u8", 1)[0] = self._count() + 1
+        np.frombuffer(self._map, "<u8", 2)[PRESSED] = self.presses + 1
 
     def pressed(self) -> str | None:
-        """The reason of a press since the last look, or None."""
-        count = self._count()
-        if count == self._seen:
+        """The reason of a press that was not taken back, or None."""
+        if self._word(PRESSED) == self._word(TAKEN_BACK):
             return None
-        self._seen = count
         assert self._map is not None
         return self._map[TEXT:SIZE].split(b"\0", 1)[0].decode(errors="replace") or "e-stop"
+
+    def take_back(self, presses: int) -> None:
+        """Re-armed by somebody who knew of so many presses; later ones stay."""
+        if self._map is None:
+            raise DeviceError("e-stop: not open")
+        np.frombuffer(self._map, "<u8", 2)[TAKEN_BACK] = presses
 
     def close(self) -> None:
         if self._map is not None:
             self._map.close()
             self._map = None
 
-    def _count(self) -> int:
+    def _word(self, index: int) -> int:
         if self._map is None:
             raise DeviceError("e-stop: not open")
-        return int.from_bytes(self._map[:8], "little")
+        return int.from_bytes(self._map[8 * index : 8 * index + 8], "little")

@@ -37,6 +37,8 @@ class Request:
     chunk: ActionChunk | None = None
 
 
+TEXT_MAX = 500  # of a source or a reason
+
 _HEAD = struct.Struct("<I")
 
 
@@ -53,7 +55,7 @@ def encode(request: Request) -> bytes:
             "t0": int(chunk.t0_ns),
             "dt": int(chunk.dt_ns),
             "expires": int(chunk.expires_ns),
-            "source": chunk.source,
+            "source": chunk.source[:TEXT_MAX],
             "q": {name: q.shape for name, q in arms.items()},
             "width": {name: w.shape for name, w in widths.items()},
         }
@@ -66,8 +68,10 @@ def decode(kind: int, data: bytes) -> Request:
     try:
         order, size = Order(kind), _HEAD.unpack_from(data)[0]
         values = json.loads(data[_HEAD.size : _HEAD.size + size])
+        if not isinstance(values, dict):
+            raise ValueError("no mapping")
         if order is not Order.CHUNK:
-            return Request(order, values)
+            return Request(order, {k: v[:TEXT_MAX] if isinstance(v, str) else v for k, v in values.items()})
         numbers, at = np.frombuffer(data, "<f8", offset=_HEAD.size + size), 0
         found: dict[str, dict[str, F64]] = {"q": {}, "width": {}}
         for group, arrays in found.items():
@@ -81,7 +85,7 @@ def decode(kind: int, data: bytes) -> Request:
             found["q"],
             found["width"],
             values["expires"],
-            values["source"],
+            str(values["source"])[:TEXT_MAX],
         )
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
         raise DeviceError(f"order of kind {kind}: damaged ({error})") from None

@@ -34,11 +34,13 @@ from .status import STATUS, Status, StatusCodec
 
 log = logging.getLogger(__name__)
 
-DONE, NOT_OPENED = 0, 3  # exit codes that the supervisor takes as an end
+DONE, FAILED, NOT_OPENED = 0, 1, 3  # exit codes that the supervisor takes as an end
 STALL_PERIODS = 3
 ALONE_NS = 1_000_000_000  # between the agent's death and parking
 PARK_NS = 20_000_000_000  # then the arm is released where it is
 STOPPED_NS = 60_000_000_000  # an e-stop that nobody re-arms any more
+MAX_NS = 1 << 62
+NOT_AN_ORDER = (TwinloopError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 AGAIN_NS = 500_000_000  # between attempts to open devices that a dead guard left behind
 LOOK_EVERY = 10  # periods between two looks at whether the agent lives
 
@@ -106,7 +108,7 @@ class GuardServer:
             try:
                 self.guard.open()
             except TwinloopError as error:
-                if self._epoch == 0 or self._alone():
+                if self._epoch == 0 or self._alone() or self._closing:
                     self._say({"error": f"{error}"})
                     return False
                 log.warning("not open yet: %s", error)
@@ -130,23 +132,27 @@ class GuardServer:
 
     def _say(self, content: dict[str, object]) -> None:
         fresh = self._plan.folder / f".{HELLO}"
-        fresh.write_text(json.dumps(content))
-        os.replace(fresh, self._plan.folder / HELLO)
+        try:
+            fresh.write_text(json.dumps(content))
+            os.replace(fresh, self._plan.folder / HELLO)
+        except OSError as error:  # no reason to stop guarding
+            log.warning("%s: %s", fresh, error.strerror)
 
     def _take_orders(self) -> None:
-        if (reason := self._stop.pressed()) is not None:
+        reason = self._stop.pressed()
+        if reason is not None and self.guard.mode != "estop":
             self.guard.estop(reason)
         for message in self._orders.poll():
             try:
                 self._obey(decode(message.kind, message.data), message.position)
-            except DeviceError as error:
-                log.warning("%s", error)
+            except NOT_AN_ORDER as error:
+                log.warning("an order that is none: %s: %s", type(error).__name__, error)
                 self.guard.reject("dtype")
 
     def _obey(self, request: Request, position: int) -> None:
         guard, values = self.guard, request.values
-        if not guard.is_open:
-            return
+        if not guard.is_open or self._clock.now() > values.get("due_ns", MAX_NS):
+            return  # who gave this order has given it up
         if request.kind is Order.CHUNK and request.chunk is not None:
             guard.submit(request.chunk)
         elif request.kind is Order.REJECTED:
@@ -165,21 +171,29 @@ class GuardServer:
             self._answer = ""
             try:
                 if request.kind is Order.REARM:
-                    guard.rearm()
+                    self._rearm(int(values["presses"]))
                 else:
                     guard.close(unparked=bool(values["unparked"]))
             except (GuardFault, DeviceError) as error:
                 self._answer = str(error)
             self._answered = position
 
+    def _rearm(self, presses: int) -> None:
+        """As somebody asked who knew of so many presses of the e-stop."""
+        if presses != self._stop.presses:
+            raise GuardFault(
+                f"guard: the e-stop was pressed again ({self._stop.pressed()}); look, then re-arm"
+            )
+        self.guard.rearm()
+        self._stop.take_back(presses)
+
     def _look_around(self, now: int) -> None:
         """Without an agent, or asked to end: hold, park, release."""
         guard = self.guard
         if not guard.is_open:
             return
-        if [p.active for p in guard.protections()] != [
-            p.active for p in self._told if p.name != "own_process"
-        ]:
+        acting = {p.name: p.active for p in guard.protections()} | {"own_process": True}
+        if acting != {p.name: p.active for p in self._told}:
             self._introduce()
         if self._left_ns is None:
             if not (self._closing or self._alone()):
@@ -189,7 +203,10 @@ class GuardServer:
             return
         waited = now - self._left_ns
         if guard.parked or waited > (STOPPED_NS if guard.mode == "estop" else PARK_NS):
-            guard.close(unparked=not guard.parked)
+            try:
+                guard.close(unparked=not guard.parked)
+            except DeviceError as error:  # its port is gone: nothing more can be done
+                log.warning("released without an answer: %s", error)
         elif guard.mode != "estop" and (self._closing or waited > ALONE_NS):
             guard.park()
 
@@ -250,13 +267,16 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poll = select.poll()
     poll.register(0, select.POLLHUP | select.POLLERR)
-    server = GuardServer(load_plan(folder), RealClock(), lambda: bool(poll.poll(0)), epoch)
-    signal.signal(signal.SIGTERM, lambda *_: server.end())
     try:
+        server = GuardServer(load_plan(folder), RealClock(), lambda: bool(poll.poll(0)), epoch)
+        signal.signal(signal.SIGTERM, lambda *_: server.end())
         return server.run()
-    except Exception:
+    except Exception as error:
         log.exception("the guard's process failed")
-        raise
+        if epoch == 0 and not (folder / HELLO).exists():  # it never began: say why instead of trying again
+            (folder / HELLO).write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+            return NOT_OPENED
+        return FAILED
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from .estop import NAME, StopPage
 from .plan import HELLO, PLAN
 
 PREFIX = "twinloop-guard-"
+SUPERVISOR_PID = "supervisor.pid"
 
 
 def memory() -> Path:
@@ -21,16 +22,33 @@ def memory() -> Path:
 
 
 def running() -> list[Path]:
-    """Folders of the sessions whose guard lives."""
-    found = []
-    for folder in sorted(memory().glob(f"{PREFIX}*")):
-        try:
-            pid = int(json.loads((folder / HELLO).read_text())["pid"])
-            os.kill(pid, 0)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        found.append(folder)
-    return found
+    """Folders of the sessions whose guard lives, or is about to be started anew."""
+    return [f for f in sorted(memory().glob(f"{PREFIX}*")) if lives(guard_pid(f)) or lives(_supervisor(f))]
+
+
+def guard_pid(folder: Path) -> int | None:
+    """Process id of the session's guard, as far as it has said so."""
+    try:
+        return int(json.loads((folder / HELLO).read_text())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def lives(pid: int | None) -> bool:
+    """Whether there is such a process, and it is not only waiting to be buried."""
+    if pid is None:
+        return False
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def _supervisor(folder: Path) -> int | None:
+    try:
+        return int((folder / SUPERVISOR_PID).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def press_all(reason: str) -> list[str]:

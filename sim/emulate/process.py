@@ -145,7 +145,10 @@ class EmulatorProcess:
     def _order(self, order: tuple[str, str, dict[str, Any]]) -> Any:
         if self._orders is None:
             raise DeviceError("emulator: not open")
-        self._orders.send(order)
+        try:
+            self._orders.send(order)
+        except OSError:
+            raise DeviceError("emulator: its process ended") from None
         return self._answer(ANSWER_S)
 
     def _answer(self, wait_s: float) -> Any:

@@ -22,8 +22,9 @@ from twinloop.robot.guard import read_blackbox
 from twinloop.robot.guard.blackbox import read_events
 from twinloop.robot.process import GuardProcess
 from twinloop.robot.process.estop import StopPage
-from twinloop.robot.process.plan import HELLO, STATUS_RING
-from twinloop.robot.process.ring import RingReader
+from twinloop.robot.process.orders import Order
+from twinloop.robot.process.plan import HELLO, ORDERS_RING, STATUS_RING
+from twinloop.robot.process.ring import RingReader, RingWriter
 from twinloop.robot.process.status import StatusCodec
 from twinloop.robot.rig import load_rig
 from twinloop.robot.robot import GuardedRobot
@@ -276,6 +277,86 @@ def test_anybody_may_press_the_estop_and_nothing_but_rearm_takes_it_back(guard):
     until(lambda: np.abs(guard.arm_states["arm"].dq).max() < 0.05)
     guard.rearm()
     park(guard)
+
+
+def test_an_estop_outlives_its_guard_and_closing_and_opening(emulator, guard):
+    moved(guard)
+    guard.estop("hand in the cell")
+    until(lambda: guard.mode == "estop")
+    os.kill(json.loads((guard._folder / HELLO).read_text())["pid"], signal.SIGKILL)
+    until(lambda: guard.status.epoch == 1)
+    until(lambda: guard.mode == "estop")
+    assert guard.reason == "hand in the cell"
+    guard.close(unparked=True)
+    guard.open()
+    until(lambda: guard.mode == "estop")
+    until(lambda: np.abs(guard.arm_states["arm"].dq).max() < 0.05)
+    guard.rearm()
+    moved(guard)
+    park(guard)
+
+
+def test_a_press_that_rearming_did_not_know_of_stays(guard):
+    moved(guard)
+    guard.estop("first")
+    until(lambda: guard.mode == "estop" and np.abs(guard.arm_states["arm"].dq).max() < 0.05)
+    known = guard._stop.presses
+    guard.estop("second")
+    with pytest.raises(GuardFault, match="pressed again"):
+        guard._ask(Order.REARM, presses=known)
+    assert guard.mode == "estop"
+    guard.rearm()
+    park(guard)
+
+
+def test_a_killed_supervisor_the_guard_parks_and_releases_by_itself(emulator, guard):
+    moved(guard)
+    watcher = Watcher(guard._folder)
+    os.kill(guard._process.pid, signal.SIGKILL)
+    guard._process.wait()
+    moved(guard, watcher)  # the guard itself is there
+    robot = GuardedRobot(RIG, CLOCK, guard, {}, tick=False)
+    robot.close()
+    assert robot.ended_parked and register(emulator, TORQUE) == [0] * 6
+
+
+def test_bad_orders_of_others_do_not_end_the_guard(guard):
+    ring = RingWriter(guard._folder / ORDERS_RING)
+    ring.open()
+    for kind, data in (
+        (3, b"{}"),
+        (6, b"[]"),
+        (6, b'{"t_ns": 1e999}'),
+        (1, bytes(40)),
+        (77, b"x"),
+        (8, b'{"t_ns": "no"}'),
+    ):
+        head = len(data).to_bytes(4, "little")
+        ring.write(kind, head + data, CLOCK.now())
+    ring.close()
+    time.sleep(0.3)
+    assert guard.status.epoch == 0 and guard.mode in ("hold", "fault")
+    if guard.mode == "fault":
+        guard.rearm()
+    moved(guard)
+    park(guard)
+
+
+def test_an_interrupted_close_parks_first(emulator, guard):
+    moved(guard)
+    robot, real = GuardedRobot(RIG, CLOCK, guard, {}, tick=False), guard.park
+    calls = []
+
+    def once():
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real()
+
+    guard.park = once
+    with pytest.raises(KeyboardInterrupt):
+        robot.close()
+    assert robot.ended_parked and not guard.is_open and register(emulator, TORQUE) == [0] * 6
 
 
 def test_sigterm_to_the_guard_parks_and_releases(emulator, guard):
