@@ -19,7 +19,6 @@ from ...robot.rig import CameraConfig
 from ...robot.types import Frame
 from .camera import EmulatedCamera, connect
 
-rs = library()
 log = logging.getLogger(__name__)
 
 DEPTH_UNITS_M = 0.001
@@ -40,6 +39,7 @@ class SoftwareCamera:
     """
 
     def __init__(self, name: str, config: CameraConfig, camera: EmulatedCamera) -> None:
+        rs = library()
         self._camera = camera
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
@@ -83,6 +83,7 @@ class SoftwareCamera:
         self._camera.close()
 
     def _push(self, frame: Frame) -> None:
+        rs = library()
         depth_m = frame.depth_m if frame.depth_m is not None else np.zeros(frame.rgb.shape[:2], np.float32)
         depth = np.clip(depth_m / DEPTH_UNITS_M, 0, 65535).astype(np.uint16)
         stamp_ms = (frame.t_ns + EXPOSURE_US * 500) * 1e-6
@@ -102,6 +103,7 @@ class SoftwareCamera:
 def _stream(
     kind: Any, uid: int, form: Any, bytes_: int, fps: float, width: int, height: int, focal: float
 ) -> Any:
+    rs = library()
     lens = rs.intrinsics()
     lens.width, lens.height, lens.fx, lens.fy = width, height, focal, focal
     lens.ppx, lens.ppy = (width - 1) / 2.0, (height - 1) / 2.0
