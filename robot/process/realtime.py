@@ -19,6 +19,8 @@ def prepare(cpu: int | None = None) -> tuple[Protection, ...]:
 
 
 def _scheduling() -> Protection:
+    if os.environ.get("TWINLOOP_REALTIME") == "0":
+        return Protection("real_time", False, "TWINLOOP_REALTIME=0: other programs may delay the guard")
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except (OSError, AttributeError) as error:

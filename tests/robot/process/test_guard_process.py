@@ -478,21 +478,6 @@ def test_a_wall_clock_that_jumps_by_an_hour_changes_nothing(emulator, monkeypatc
     park(guard)
 
 
-def test_eight_busy_programs_cost_no_limit_and_end_no_session(guard):
-    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8)]
-    try:
-        watcher = Watcher(guard._folder)
-        moved(guard, watcher, 3.0)
-        watcher.look()
-        watcher.assert_limits()
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()
-    moved(guard)
-    park(guard)
-
-
 def test_a_full_memory_is_said_before_anything_moves(emulator, tmp_path):
     """In a mount namespace of its own, where the folder of sessions has no room for a ring."""
     code = (

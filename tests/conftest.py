@@ -1,0 +1,6 @@
+"""For all tests."""
+
+import os
+
+# Several guards at once on few cores, with busy programs beside them: at real-time priority they can starve the machine.
+os.environ.setdefault("TWINLOOP_REALTIME", "0")
