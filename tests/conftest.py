@@ -2,5 +2,5 @@
 
 import os
 
-# Several guards at once on few cores, with busy programs beside them: at real-time priority they can starve the machine.
+# Several guards on few cores, with busy programs beside them: at real-time priority they can starve the machine.
 os.environ.setdefault("TWINLOOP_REALTIME", "0")
