@@ -154,10 +154,8 @@ class GuardedRobot:
                 try:
                     try:
                         self._park()
-                    except (
-                        KeyboardInterrupt
-                    ):  # letting go in mid-air is not what it asks for; a second one is
-                        self._park()
+                    except KeyboardInterrupt:
+                        self._park()  # it did not ask for letting go in mid-air; a second one does
                         raise
                 finally:
                     self.ended_parked = self.guard.parked

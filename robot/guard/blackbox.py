@@ -40,25 +40,25 @@ class BlackBox:
         self._ring: F64 = np.full((rows, len(self.columns)), -1.0)
 
     def open(self) -> None:
-        """Make the file, if there is to be one; an older one is kept as `<name>.previous`."""
+        """Make the file, if there is to be one; an older one is kept as `<name>.previous`. Where it cannot be made the
+        ring is kept in memory alone, and the log says so."""
         if self._path is None:
             return
         head = json.dumps({"format": FORMAT, "columns": self.columns, "rows": self._rows}).encode()
         if len(head) >= HEADER:
             raise UsageError(f"black box: {len(self.columns)} columns do not fit in the header")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        for path in (self._path, events_path(self._path)):
-            if path.exists():
-                os.replace(path, path.with_name(path.name + ".previous"))
         size = HEADER + self._ring.nbytes
         try:
-            with open(self._path, "w+b") as file:
-                os.posix_fallocate(
-                    file.fileno(), 0, size
-                )  # a page that cannot be had later would kill the process
-                self._map = mmap.mmap(file.fileno(), size)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for path in (self._path, events_path(self._path)):
+                if path.exists():
+                    os.replace(path, path.with_name(path.name + ".previous"))
             self._events = os.open(events_path(self._path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        except OSError as error:
+            with open(self._path, "w+b") as file:
+                # Taken now: a page that cannot be had when it is written to would kill the process.
+                os.posix_fallocate(file.fileno(), 0, size)
+                self._map = mmap.mmap(file.fileno(), size)
+        except OSError as error:  # the arm can be guarded without
             log.warning("black box %s: %s; kept in memory alone", self._path, error.strerror)
             return
         ring = np.frombuffer(self._map, dtype="<f8", offset=HEADER).reshape(self._ring.shape)

@@ -21,15 +21,15 @@ from ..errors import GuardFault, UsageError
 from ..interfaces import Arm, Clock, Gripper
 from ..rig import Box, Rig
 from ..types import F64, ActionChunk, Applied, ArmState, GripperState, frozen
-from .blackbox import BlackBox
 from .collision import CollisionModel
 from .commands import Plan, fault_of, private, standing
 from .devices import Devices
+from .flight import FlightRecorder
 from .limits import MALFORMED, LimitCounter
-from .modes import MODES, Mode
+from .modes import Mode
 from .mover import Mover
 from .park import Parking, named_poses, with_openings
-from .protections import BLACKBOX_S, STALL_PERIODS, Protection, protections
+from .protections import STALL_PERIODS, Protection, protections
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,10 @@ class Guard:
         blackbox: Path | None = None,
         obstacles: Sequence[Box] = (),
     ) -> None:
-        g = rig.guard
         self.rig = rig
         self._mode = Mode()
         self.limits = LimitCounter()
-        self.period_ns = round(1e9 / g.rate_hz)
+        self.period_ns = round(1e9 / rig.guard.rate_hz)
         self._clock = clock
         self._blackbox_path = blackbox
         self._obstacles = tuple(obstacles)
@@ -71,18 +70,14 @@ class Guard:
         self._mover = Mover(rig, devices, self._collision, self.limits.note)
         self._parking = Parking(rest, [via], devices.v_max, devices.n_joints, self._collision)
         self._watch = Watch(rig, devices)
-        labels = [f"{what} {name}" for what in ("asked", "sent", "measured") for name in devices.names]
-        labels += [f"tau {name}" for name in devices.names[: devices.n_joints]]
-        self.blackbox = BlackBox(
-            ("t_ns", "since_last_ns", "mode", "limits", *labels), round(BLACKBOX_S * g.rate_hz), blackbox
-        )
+        self._flight = FlightRecorder(devices.names, devices.n_joints, rig.guard.rate_hz, blackbox)
+        self.blackbox = self._flight.box
         self._plan: Plan | None = None
         self._toward: F64 | None = None  # pose to yield to while holding
         self._asked: F64 = np.zeros(layout.size)
         self._source = ""
         self._last_ns: int | None = None
         self._bad_in_a_row = 0
-        self._told = ("", "")  # mode and reason in the black box
 
     # ---------------------------------------------------------------- life
 
@@ -110,7 +105,7 @@ class Guard:
         self._devices.open()
         try:
             self._anchor()
-            self.blackbox.open()
+            self._flight.open()
         except BaseException:
             self._devices.close()
             raise
@@ -139,7 +134,7 @@ class Guard:
         try:
             self._devices.close()
         finally:
-            self.blackbox.close()
+            self._flight.close()
             self._set_mode("hold", "closed")
 
     def rearm(self) -> None:
@@ -313,7 +308,16 @@ class Guard:
             self._see_again()
         self._follow(now)
         self._devices.send(self._mover.p)
-        self._record(now, since)
+        self._flight.record(
+            now,
+            since,
+            (self.mode, self.reason),
+            self.limits.end_tick(),
+            asked=self._asked,
+            sent=self._mover.p,
+            measured=self._devices.measured,
+            tau=self._devices.tau,
+        )
 
     def _follow(self, now: int) -> None:
         """Move on by one step, as the mode says."""
@@ -397,9 +401,8 @@ class Guard:
         if self._devices.freshness.stale(now) is not None or (self._mover.at_rest and off < MOVED_RAD):
             self._mover.anchor(sent)  # it stood, and sags: from where it hangs it would sag again
         else:
-            self._mover.anchor(
-                np.concatenate([self._devices.measured[:joints], sent[joints:]])
-            )  # jaws keep a grip
+            jaws_keep_their_grip = np.concatenate([self._devices.measured[:joints], sent[joints:]])
+            self._mover.anchor(jaws_keep_their_grip)
         if self.mode == "park":
             self._plan = None  # a new way from here
 
@@ -409,17 +412,3 @@ class Guard:
         if np.abs(self._devices.measured - self._mover.p)[:joints].max() > MOVED_RAD:
             self._mover.anchor(self._devices.measured)
             self._plan = None if self.mode == "park" else self._plan
-
-    def _record(self, now: int, since: int) -> None:
-        told = (self.mode, self.reason)
-        if told != self._told:
-            self._told = told
-            self.blackbox.tell(now, *told)
-        size, row = self._layout.size, self.blackbox.begin()
-        row[0], row[1], row[2] = now, since, MODES.index(self.mode)
-        row[3] = self.limits.end_tick()
-        row[4 : 4 + size] = self._asked
-        row[4 + size : 4 + 2 * size] = self._mover.p
-        row[4 + 2 * size : 4 + 3 * size] = self._devices.measured
-        row[4 + 3 * size :] = self._devices.tau
-        self.blackbox.end()
