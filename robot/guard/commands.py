@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..types import F64, ActionChunk
+from ..types import F64, ActionChunk, frozen
 
 ROWS_MAX = 2000
 FUTURE_NS = 1_000_000_000  # a chunk may start at most this far ahead
@@ -29,6 +29,11 @@ class Layout:
     size: int
     low: F64  # (M,) rad, m
     high: F64  # (M,)
+
+    def split(self, values: F64) -> tuple[dict[str, F64], dict[str, float]]:
+        """`values` (M,) by name: arm -> (n,) rad, read-only, and gripper -> m."""
+        arms = {name: frozen(values[at]) for name, at in self.arms.items()}
+        return arms, {name: float(values[k]) for name, k in self.grippers.items()}
 
 
 def private(chunk: ActionChunk) -> ActionChunk:

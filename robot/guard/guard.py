@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GuardFault, UsageError
+from ..errors import GuardFault
 from ..interfaces import Arm, Clock, Gripper
 from ..rig import Box, Rig
-from ..types import F64, ActionChunk, Applied, ArmState, GripperState, frozen
+from ..types import F64, ActionChunk, Applied, ArmState, GripperState
 from .collision import CollisionModel
 from .commands import Plan, fault_of, private, standing
 from .devices import Devices
@@ -75,7 +75,7 @@ class Guard:
         self._plan: Plan | None = None
         self._toward: F64 | None = None  # pose to yield to while holding
         self._asked: F64 = np.zeros(layout.size)
-        self._source = ""
+        self.source = ""  # of the chunk that is followed, or was last
         self._last_ns: int | None = None
         self._bad_in_a_row = 0
 
@@ -226,11 +226,7 @@ class Guard:
 
     def heartbeat(self, t_ns: int) -> None:
         """The remote operator was alive at `t_ns`. The first call arms the dead-man."""
-        if not isinstance(t_ns, int | np.integer):
-            raise UsageError(
-                f"guard: heartbeat at {t_ns!r}; times are whole nanoseconds of the guard's clock"
-            )
-        self._watch.heart.beat(min(int(t_ns), self._clock.now()))
+        self._watch.beat(t_ns, self._clock.now())
 
     def disarm_heartbeat(self) -> None:
         """The remote operator has handed over: no more beats are expected."""
@@ -241,8 +237,7 @@ class Guard:
 
         A time that is none (a driver's NaN, say) counts as no frame: the camera grows stale.
         """
-        whole = int(t_ns) if isinstance(t_ns, int | np.integer) else 0
-        self._watch.note_frame(camera, min(whole, self._clock.now()))
+        self._watch.note_frame(camera, t_ns, self._clock.now())
 
     # ---------------------------------------------------------------- reports
 
@@ -258,17 +253,27 @@ class Guard:
 
     def collect(self) -> Applied:
         """What was asked and sent last, and which limits acted since the last call."""
-        asked, sent, layout = self._asked, self._mover.p, self._layout
+        asked_q, asked_width_m = self._layout.split(self.asked)
+        sent_q, sent_width_m = self._layout.split(self.sent)
+        limits = self.limits.take()
         return Applied(
-            t_ns=self._clock.now() if self._last_ns is None else self._last_ns,
-            asked_q={name: frozen(asked[at]) for name, at in layout.arms.items()},
-            sent_q={name: frozen(sent[at]) for name, at in layout.arms.items()},
-            asked_width_m={name: float(asked[k]) for name, k in layout.grippers.items()},
-            sent_width_m={name: float(sent[k]) for name, k in layout.grippers.items()},
-            limits=self.limits.take(),
-            mode=self.mode,
-            source=self._source,
+            self.ticked_ns, asked_q, sent_q, asked_width_m, sent_width_m, limits, self.mode, self.source
         )
+
+    @property
+    def ticked_ns(self) -> int:
+        """Time of the last tick; now, before the first."""
+        return self._clock.now() if self._last_ns is None else self._last_ns
+
+    @property
+    def asked(self) -> F64:
+        """What was asked in the last tick, (M,) rad and m: arms in the rig's order, then grippers."""
+        return self._asked
+
+    @property
+    def sent(self) -> F64:
+        """What was commanded in the last tick, (M,), as `asked`."""
+        return self._mover.p
 
     def protections(self) -> tuple[Protection, ...]:
         """Every protection, and whether it acts on this robot; stored with every episode."""
@@ -326,7 +331,7 @@ class Guard:
         if self.mode == "run" and plan is not None:
             if now < plan.expires_ns:
                 target, velocity = plan.sample(now)
-                self._source, self._asked = plan.source, target
+                self.source, self._asked = plan.source, target
                 mover.move(target, velocity, watch.speed)
                 return
             self.limits.note("expired")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import UsageError
 from ..rig import Rig
 from ..types import F64
 from .devices import Devices
@@ -71,8 +72,17 @@ class Watch:
         """As `speed`, but never 0: parking and then torque off is what cools a servo best."""
         return max(self.speed, DERATE_TO)
 
-    def note_frame(self, camera: str, t_ns: int) -> None:
-        self._cameras.note(camera, t_ns)
+    def beat(self, t_ns: int, now: int) -> None:
+        """The operator was alive at `t_ns`. Raises `UsageError` for a time that is none."""
+        if not isinstance(t_ns, int | np.integer):
+            raise UsageError(
+                f"guard: heartbeat at {t_ns!r}; times are whole nanoseconds of the guard's clock"
+            )
+        self._heart.beat(min(int(t_ns), now))
+
+    def note_frame(self, camera: str, t_ns: int, now: int) -> None:
+        """A frame was taken at `t_ns`; a time that is none is long ago."""
+        self._cameras.note(camera, min(int(t_ns) if isinstance(t_ns, int | np.integer) else 0, now))
 
     def reset(self) -> None:
         """Forget how long things have been wrong; what still is will be found again."""

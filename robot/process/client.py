@@ -22,7 +22,7 @@ from ..guard.limits import MALFORMED
 from ..guard.protections import Protection
 from ..interfaces import Clock
 from ..rig import Box, Rig
-from ..types import ActionChunk, Applied, ArmState, GripperState, frozen
+from ..types import ActionChunk, Applied, ArmState, GripperState
 from .estop import StopPage
 from .layout import rig_layout
 from .orders import Order, Request, encode
@@ -246,16 +246,10 @@ class GuardProcess:
             if total > self._seen.get(name, 0):
                 limits[name] = limits.get(name, 0) + total - self._seen.get(name, 0)
                 self._seen[name] = total
-        asked, sent, layout = status.asked, status.sent, self._layout
+        asked_q, asked_width_m = self._layout.split(status.asked)
+        sent_q, sent_width_m = self._layout.split(status.sent)
         return Applied(
-            t_ns=status.t_ns,
-            asked_q={name: frozen(asked[at]) for name, at in layout.arms.items()},
-            sent_q={name: frozen(sent[at]) for name, at in layout.arms.items()},
-            asked_width_m={name: float(asked[k]) for name, k in layout.grippers.items()},
-            sent_width_m={name: float(sent[k]) for name, k in layout.grippers.items()},
-            limits=limits,
-            mode=self.mode,
-            source=status.source,
+            status.t_ns, asked_q, sent_q, asked_width_m, sent_width_m, limits, self.mode, status.source
         )
 
     def protections(self) -> tuple[Protection, ...]:

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from ..arms import arm_driver
 from ..clock import RealClock
 from ..errors import DeviceError, GuardFault, TwinloopError
@@ -211,25 +209,19 @@ class GuardServer:
             guard.park()
 
     def _publish(self, late_ns: int) -> None:
-        guard, applied = self.guard, self.guard.collect()
-        rig = self._plan.rig
-        order = [(applied.asked_q, applied.asked_width_m), (applied.sent_q, applied.sent_width_m)]
-        asked, sent = (
-            np.concatenate([*(q[name] for name in rig.arms), [width[name] for name in rig.grippers]])
-            for q, width in order
-        )
+        guard = self.guard
         self._status.write(
             STATUS,
             self._codec.pack(
                 Status(
-                    t_ns=applied.t_ns,
+                    t_ns=guard.ticked_ns,
                     mode=guard.mode,
                     reason=guard.reason,
                     parked=guard.parked,
                     is_open=guard.is_open,
-                    source=applied.source,
-                    asked=asked,
-                    sent=sent,
+                    source=guard.source,
+                    asked=guard.asked,
+                    sent=guard.sent,
                     arms=dict(guard.arm_states),
                     grippers=dict(guard.gripper_states),
                     limits=guard.limits.total,

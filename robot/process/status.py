@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,12 +42,11 @@ class Status:
     latest_ns: int = 0  # the largest so far
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StatusCodec:
     """Packs and unpacks the status of a rig's guard; both sides know the rig."""
 
     rig: Rig
-    _texts: tuple[bytes, bytes] = field(default=(b"", b""))
 
     def pack(self, status: Status) -> bytes:
         """The bytes of `status`."""
