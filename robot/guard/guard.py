@@ -15,14 +15,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import GuardFault
 from ..interfaces import Arm, Clock, Gripper
 from ..rig import Box, Rig
 from ..types import F64, ActionChunk, Applied, ArmState, GripperState
 from .collision import CollisionModel
-from .commands import Plan, fault_of, private, standing
+from .commands import fault_of, private
+from .course import Course
 from .devices import Devices
 from .flight import FlightRecorder
 from .limits import MALFORMED, LimitCounter
@@ -33,8 +32,6 @@ from .protections import STALL_PERIODS, Protection, protections
 from .watch import Watch
 
 log = logging.getLogger(__name__)
-
-MOVED_RAD = 0.1  # an arm that holds is not that far off its goal: it sags by less
 
 
 class Guard:
@@ -62,7 +59,6 @@ class Guard:
         self._blackbox_path = blackbox
         self._obstacles = tuple(obstacles)
         self._is_open = False
-        self._parked = False
         self._devices = devices = Devices(rig, arms, grippers, self.limits)
         self._layout = layout = devices.layout
         rest, via = named_poses(rig, layout)
@@ -72,10 +68,9 @@ class Guard:
         self._watch = Watch(rig, devices)
         self._flight = FlightRecorder(devices.names, devices.n_joints, rig.guard.rate_hz, blackbox)
         self.blackbox = self._flight.box
-        self._plan: Plan | None = None
-        self._toward: F64 | None = None  # pose to yield to while holding
-        self._asked: F64 = np.zeros(layout.size)
-        self.source = ""  # of the chunk that is followed, or was last
+        self._course = Course(
+            rig, devices, self._watch, self._mover, self._parking, self._mode, self.limits.note
+        )
         self._last_ns: int | None = None
         self._bad_in_a_row = 0
 
@@ -112,7 +107,7 @@ class Guard:
         self._is_open = True
         self._last_ns = None
         self._mode.forget_fault()
-        self._set_mode("hold", "opened")
+        self._course.enter("hold", "opened")
 
     def close(self, *, unparked: bool = False) -> None:
         """Release the devices (torque off); legal when parked; `unparked` drops the arm where it is.
@@ -121,7 +116,7 @@ class Guard:
         """
         if not self._is_open:
             return
-        if not self._parked:
+        if not self._course.parked:
             if not unparked:
                 raise GuardFault(
                     f"guard: not parked (mode {self.mode}: {self.reason}); torque off would drop the arm. "
@@ -135,7 +130,7 @@ class Guard:
             self._devices.close()
         finally:
             self._flight.close()
-            self._set_mode("hold", "closed")
+            self._course.enter("hold", "closed")
 
     def rearm(self) -> None:
         """Leave a latched e-stop or fault: anchor on the measured pose and hold.
@@ -152,7 +147,7 @@ class Guard:
                 )
             self._anchor()
         self._mode.release(pressed)  # unless it was pressed again meanwhile
-        self._set_mode("hold", "re-armed")
+        self._course.enter("hold", "re-armed")
 
     # ---------------------------------------------------------------- orders
 
@@ -173,30 +168,25 @@ class Guard:
         if reason is not None:
             self.limits.add([f"rejected_{reason}"])
             return False
-        before = self._plan if self.mode == "run" and self._plan else standing(self._mover.p, now)
-        expiry_ns = round(self.rig.guard.expiry_ms * 1e6)
-        held = before.sample(now)[0]
-        self._plan = before.followed_by(chunk, self._layout, now, expiry_ns, held)
-        self._mode.enter("run", "chunk")
-        self._toward = None
+        self._course.take(chunk, now)
         return True
 
     def hold(self, reason: str = "hold") -> None:
         """Drop every pending command; stop within the limits and hold. A latched mode stays."""
         if self._is_open and not self._mode.latched:
-            self._set_mode("hold", reason)
+            self._course.enter("hold", reason)
 
     def fault(self, reason: str) -> None:
         """Latch a fault: stop within the limits and stand until `rearm()`; `park()` stays legal."""
         if self._is_open and self.mode != "estop":
-            self._set_mode("fault", reason)
+            self._course.enter("fault", reason)
 
     def reject(self, reason: str) -> None:
         """Count a chunk that somebody before the guard found malformed (one of `REJECT_REASONS`)."""
         self.limits.add([f"rejected_{reason}"])
         self._bad_in_a_row += 1
         if self._bad_in_a_row >= self.rig.guard.rejects_to_fault and self.mode in ("run", "hold"):
-            self._set_mode("fault", f"{self._bad_in_a_row} bad chunks in a row, the last: {reason}")
+            self._course.enter("fault", f"{self._bad_in_a_row} bad chunks in a row, the last: {reason}")
 
     def estop(self, reason: str) -> None:
         """Stop within the limits and stand, whatever comes, until `rearm()`. Torque stays on.
@@ -217,12 +207,12 @@ class Guard:
         if self.mode == "estop":
             raise GuardFault(f"guard: e-stop latched ({self.reason}); rearm() before park()")
         if self.mode != "park":
-            self._set_mode("park", "park")
+            self._course.enter("park", "park")
 
     @property
     def parked(self) -> bool:
         """At rest at the rest pose, measured and commanded."""
-        return self._is_open and self._parked
+        return self._is_open and self._course.parked
 
     def heartbeat(self, t_ns: int) -> None:
         """The remote operator was alive at `t_ns`. The first call arms the dead-man."""
@@ -268,7 +258,12 @@ class Guard:
     @property
     def asked(self) -> F64:
         """What was asked in the last tick, (M,) rad and m: arms in the rig's order, then grippers."""
-        return self._asked
+        return self._course.asked
+
+    @property
+    def source(self) -> str:
+        """Source of the chunk that is followed, or was last."""
+        return self._course.source
 
     @property
     def sent(self) -> F64:
@@ -300,66 +295,30 @@ class Guard:
             return  # a second tick in one period would double every velocity
         self._last_ns = now
         if (stop := self._mode.unseen) is not None:
-            self._set_mode("estop", stop.reason)
+            self._course.enter("estop", stop.reason)
         fault = self._devices.read(now)
         if fault is not None and not self._mode.latched and self.mode != "park":
             self.limits.note("device")
-            self._set_mode("fault", fault)
+            self._course.enter("fault", fault)
         if since > STALL_PERIODS * self.period_ns:
-            self._recover_from_stall(now)
+            self._course.recover_from_stall(now)
         blind = self._watch.blind
         self._react(now)
         if blind and not self._watch.blind:
-            self._see_again()
-        self._follow(now)
+            self._course.see_again()
+        if self._course.follow(now):
+            self._last_ns = self._clock.now()  # planning takes some periods, at rest: that is no stall
         self._devices.send(self._mover.p)
         self._flight.record(
             now,
             since,
             (self.mode, self.reason),
             self.limits.end_tick(),
-            asked=self._asked,
+            asked=self.asked,
             sent=self._mover.p,
             measured=self._devices.measured,
             tau=self._devices.tau,
         )
-
-    def _follow(self, now: int) -> None:
-        """Move on by one step, as the mode says."""
-        mover, watch = self._mover, self._watch
-        plan = self._plan
-        if self.mode == "run" and plan is not None:
-            if now < plan.expires_ns:
-                target, velocity = plan.sample(now)
-                self.source, self._asked = plan.source, target
-                mover.move(target, velocity, watch.speed)
-                return
-            self.limits.note("expired")
-            self._set_mode("hold", "chunk expired")
-        speed = min(watch.park_speed, self.rig.guard.park_speed)
-        if watch.blind:
-            mover.stop()
-            if self.mode == "park":
-                self._plan = None  # a new way when it sees again
-        elif self.mode == "park":
-            self._park_on(now, speed)
-        elif self._toward is not None:
-            mover.move(self._toward, None, speed, counted=False)
-        else:
-            mover.stop()
-
-    def _park_on(self, now: int, speed: float) -> None:
-        if self._plan is None:
-            if not self._mover.at_rest:  # a straight line needs a start
-                self._mover.stop()
-                return
-            self._plan = self._parking.plan(self._mover.p, speed, now)
-            self._last_ns = self._clock.now()  # planning takes some periods, at rest: that is no stall
-        target, velocity = self._plan.sample(now)
-        self._asked = target
-        self._mover.move(target, velocity, speed, counted=False)
-        if now >= self._plan.end_ns and self._mover.at_rest:
-            self._parked = self._parking.arrived(self._mover.p, self._devices.measured)
 
     def _react(self, now: int) -> None:
         """What the watch finds is counted, and turns into a mode."""
@@ -368,12 +327,11 @@ class Guard:
         for finding in self._watch.check(now, self._mover.p, self.mode == "run"):
             self.limits.note(finding.limit)
             if finding.effect == "fault" and not self._mode.latched:
-                self._set_mode("fault", finding.reason)
+                self._course.enter("fault", finding.reason)
             elif finding.effect == "hold" and (self.mode == "run" or finding.yields and self.mode == "park"):
-                self._set_mode("hold", finding.reason)
+                self._course.enter("hold", finding.reason)
             if finding.yields and self.mode != "estop":
-                joints = self._devices.n_joints  # grippers keep their grip
-                self._toward = np.concatenate([self._devices.measured[:joints], self._mover.p[joints:]])
+                self._course.give_way()
 
     def _unfit(self, now: int) -> str | None:
         """Why no chunk may run now (one of `REJECT_REASONS`)."""
@@ -381,12 +339,7 @@ class Guard:
             return "park"
         if self._mode.latched or self.mode == "park":
             return self.mode
-        return self._watch.unfit(now, self._toward is not None)
-
-    def _set_mode(self, mode: str, reason: str) -> None:
-        self._mode.enter(mode, reason)
-        self._plan, self._toward = None, None
-        self._parked = False
+        return self._watch.unfit(now, self._course.yielding)
 
     def _anchor(self) -> None:
         """Fresh readings become the commanded state; raises what a device raises."""
@@ -394,26 +347,4 @@ class Guard:
         self._devices.read(now, strict=True)
         self._watch.reset()
         self._bad_in_a_row = 0
-        self._mover.anchor(self._devices.measured)
-        self._asked = self._mover.p
-        self._devices.send(self._mover.p)
-
-    def _recover_from_stall(self, now: int) -> None:
-        """The arm has long reached its last goal, or was moved: no catching up, go on from where it is."""
-        self.limits.note("stall")
-        joints, sent = self._devices.n_joints, self._mover.p
-        off = np.abs(self._devices.measured - sent)[:joints].max()
-        if self._devices.freshness.stale(now) is not None or (self._mover.at_rest and off < MOVED_RAD):
-            self._mover.anchor(sent)  # it stood, and sags: from where it hangs it would sag again
-        else:
-            jaws_keep_their_grip = np.concatenate([self._devices.measured[:joints], sent[joints:]])
-            self._mover.anchor(jaws_keep_their_grip)
-        if self.mode == "park":
-            self._plan = None  # a new way from here
-
-    def _see_again(self) -> None:
-        """A device that was silent answers: if its joints were moved meanwhile, the old goal would be a jump."""
-        joints = self._devices.n_joints
-        if np.abs(self._devices.measured - self._mover.p)[:joints].max() > MOVED_RAD:
-            self._mover.anchor(self._devices.measured)
-            self._plan = None if self.mode == "park" else self._plan
+        self._course.anchor()

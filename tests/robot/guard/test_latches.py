@@ -15,7 +15,8 @@ def moved(bench: Bench) -> float:
 
 
 @pytest.mark.parametrize(
-    "where", ["_unfit", "_devices.read", "_react", "_follow", "_watch.unfit", "_flight.record", "_mover.move"]
+    "where",
+    ["_unfit", "_devices.read", "_react", "_course.follow", "_watch.unfit", "_flight.record", "_mover.move"],
 )
 def test_an_estop_in_the_middle_of_anything_is_not_lost(where, monkeypatch):
     """As a signal handler or another thread would: between any two steps of `submit` and `tick`."""

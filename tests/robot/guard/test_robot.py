@@ -114,7 +114,7 @@ def test_close_parks_then_releases_everything():
 def test_close_parks_out_of_a_fault_too():
     cell = Cell()
     cell.robot.open()
-    cell.guard._set_mode("fault", "test")
+    cell.guard.fault("test")
     cell.robot.close()
     assert "released_unparked" not in cell.guard.limits.total
 
