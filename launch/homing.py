@@ -11,6 +11,7 @@ from ..robot.types import F64, ActionChunk, Observation
 SHARE = 0.35  # of the velocity limits
 NEAR_RAD = 0.12  # servos sag
 LOST_RAD = 0.4  # behind what was asked: more than servos lag
+STILL_RAD_S = 0.1
 WIDTH_M = 0.04  # of open grippers
 VALID_NS = 100_000_000
 
@@ -21,7 +22,7 @@ class Homing:
     `v_max`: arm -> (n,) rad/s.
     """
 
-    LONGEST_NS = 15_000_000_000
+    LONGEST_NS = 30_000_000_000
 
     def __init__(self, poses: Mapping[str, F64], v_max: Mapping[str, F64]) -> None:
         self._poses = dict(poses)
@@ -31,6 +32,7 @@ class Homing:
         self._begun_ns = 0
         self._takes_s = 0.0
         self.arrived = False
+        self.off_rad = np.inf  # of the joint that is farthest from its pose
 
     def reset(self, seed: int) -> None:
         self._start, self._asked, self.arrived = {}, {}, False
@@ -51,11 +53,9 @@ class Homing:
             name: self._start[name] + blend * (pose - self._start[name]) for name, pose in self._poses.items()
         }
         self._asked = rows
-        if share == 1.0:
-            self.arrived = all(
-                np.abs(obs.arms[name].q - pose).max() < NEAR_RAD and np.abs(obs.arms[name].dq).max() < 0.1
-                for name, pose in self._poses.items()
-            )
+        self.off_rad = max(float(np.abs(obs.arms[name].q - pose).max()) for name, pose in self._poses.items())
+        fastest = max(float(np.abs(obs.arms[name].dq).max()) for name in self._poses)
+        self.arrived = share == 1.0 and self.off_rad < NEAR_RAD and fastest < STILL_RAD_S
         return ActionChunk(
             obs.t_ns,
             VALID_NS,

@@ -192,7 +192,10 @@ def _home(cell: LiveCell) -> bool:
     if cell.guard.mode in ("fault", "estop"):
         return False
     if not homing.arrived:
-        raise GuardFault(f"guard: {cell.guard.mode} on the way to the home pose: {cell.guard.reason}")
+        raise GuardFault(
+            f"guard: {cell.guard.mode} ({cell.guard.reason}) on the way to the home pose, {homing.off_rad:.2f} rad "
+            f"from it after {homing.LONGEST_NS * 1e-9:.0f} s; is the arm blocked, or the machine too busy?"
+        )
     return True
 
 

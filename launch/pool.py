@@ -15,8 +15,9 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ..policies.interrupts import SIGNALS
 from ..robot.errors import TwinloopError
-from .stopping import SIGNALS, deferred
+from .stopping import deferred
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 # llvmpipe and torch would each start a thread a core in every worker, and fight over the cores.
@@ -27,7 +28,7 @@ THREADS = ("LP_NUM_THREADS", "OMP_NUM_THREADS")
 def worker_pool(count: int, begin: Callable[..., None], *args: Any) -> Generator[Executor, None, None]:
     """`count` processes, each of which called `begin(*args)` first and keeps to one thread.
 
-    Ctrl-C and SIGTERM reach this process alone, which decides; at the end, jobs that did not start are dropped
+    Signals that end the work reach this process alone, which decides; at the end, jobs that did not start are dropped
     and those that run are waited for. A worker that dies, killed or out of memory, raises `TwinloopError`; when
     this process dies, the workers do, too.
     """
@@ -45,7 +46,7 @@ def worker_pool(count: int, begin: Callable[..., None], *args: Any) -> Generator
 
 
 class _Pool(ProcessPoolExecutor):
-    """Starts its processes, as jobs come, with both signals blocked from their first instruction on."""
+    """Starts its processes, as jobs come, with these signals blocked from their first instruction on."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

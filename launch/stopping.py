@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the work; the next ones cannot break off its parking and saving."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first ends the work; the next cannot break off its parking and saving."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from types import FrameType
 
 from ..policies import interrupts
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOK_AGAIN_S = 0.02
 
 _asked: list[int] = []  # signals inside `stopping`
@@ -21,16 +20,16 @@ _waiting = False  # a signal came inside `deferred`
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Inside, the first Ctrl-C or SIGTERM raises `KeyboardInterrupt`, wherever the work is; no other does.
+    """Inside, the first of `interrupts.SIGNALS` raises `KeyboardInterrupt`, wherever the work is; no other does.
 
-    A process that was asked to stop ignores both from then on, so that its exit code stays `exit_code()`.
+    A process that was asked to stop ignores them from then on, so that its exit code stays `exit_code()`.
     """
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
         yield
         return
     _asked.clear()
     interrupts.seen.clear()
-    before = {number: signal.signal(number, _handle) for number in SIGNALS}
+    before = {number: signal.signal(number, _handle) for number in interrupts.heard()}
     alarm = signal.signal(signal.SIGALRM, _look_again)
     try:
         yield
@@ -61,7 +60,7 @@ def asked() -> bool:
 
 
 def exit_code() -> int:
-    """As a shell has it: 143 after SIGTERM, 130 after Ctrl-C."""
+    """As a shell has it: 143 after SIGTERM, 130 after Ctrl-C, 129 after a hangup."""
     return 128 + [*_asked, *interrupts.seen, signal.SIGINT][0]
 
 

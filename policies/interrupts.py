@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag, so that work ends between two steps and not within one."""
+"""Ctrl-C, SIGTERM and a closed terminal as a flag, so that work ends between two steps and not within one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from contextlib import contextmanager
 
 AGAIN = b"\ntwinloop: still parking and saving; `kill -KILL %d` would end it at once\n"
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
+
 seen: list[int] = []  # signals caught by the latest `interrupts()`
+
+
+def heard() -> list[signal.Signals]:
+    """`SIGNALS` to act on: `nohup` ignores the last, and means it."""
+    return [n for n in SIGNALS if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM only make the yielded function true: nobody can break off the saving.
+    """Inside, `SIGNALS` only make the yielded function true: nobody can break off the saving.
 
     Outside the main thread, to which Python delivers signals, it is always false.
     """
@@ -29,7 +36,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
         if len(seen) == 2:
             os.write(2, AGAIN % os.getpid())  # print could find stderr's own lock held
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in heard()}
     try:
         yield lambda: bool(seen)
     finally:

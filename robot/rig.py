@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,16 @@ def load_rig(name_or_path: str | Path) -> Rig:
         raise RigError(f"{path}: nested too deep for a rig") from None
     except ValueError as error:  # a date that is none, say
         raise RigError(f"{path}: not valid YAML: {error}; put texts in quotes") from None
-    return parse_rig(raw, str(path))
+    rig = parse_rig(raw, str(path))
+    beside = {
+        name: replace(arm, calibration=_beside(path, arm.calibration)) for name, arm in rig.arms.items()
+    }
+    return replace(rig, arms=beside)
+
+
+def _beside(rig: Path, file: Path | None) -> Path | None:
+    """A path in the rig file is meant from where that lies."""
+    return None if file is None else (rig.parent / file.expanduser()).absolute()
 
 
 def parse_rig(raw: Any, file: str) -> Rig:

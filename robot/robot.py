@@ -21,6 +21,7 @@ PARK_TIMEOUT_NS = 20_000_000_000  # a park that takes longer is given up: the ar
 ATTEMPT_NS = 100_000_000
 BRAKE_NS = 1_000_000_000
 STANDING_RAD_S = 0.05
+SILENT_NS = 3_000_000_000
 
 
 @runtime_checkable
@@ -168,9 +169,17 @@ class GuardedRobot:
     def _park(self) -> None:
         deadline = self._clock.now() + PARK_TIMEOUT_NS
         while not self.guard.parked and self.guard.mode != "estop" and self._clock.now() < deadline:
+            if not self._answers():
+                log.error("no arm answers: it cannot be parked; is its cable in, its power on?")
+                return
             self.guard.park()
             # A park that was broken off (a load, say) has this long to settle before the next attempt.
             self._clock.sleep_until(self._clock.now() + ATTEMPT_NS)
+
+    def _answers(self) -> bool:
+        """Whether an arm has told its state lately."""
+        since = self._clock.now() - SILENT_NS
+        return any(state.t_ns > since for state in self.guard.arm_states.values())
 
     def _brake(self) -> None:
         """Wait until the arm stands: torque off while it moves would throw it."""

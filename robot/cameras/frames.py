@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 
+from ..errors import DeviceError
 from ..types import Frame
 
 FRAME = 1  # kind of its messages
@@ -24,8 +25,13 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(data: bytes) -> Frame:
-    """The frame, its arrays read-only views of `data`."""
+    """The frame, its arrays read-only views of `data`. Raises `DeviceError` for bytes that are none."""
+    size = len(data) - _HEAD.size
+    if size < 0:
+        raise DeviceError(f"a picture of {len(data)} bytes")
     t_ns, seq, height, width, has_depth = _HEAD.unpack_from(data)
+    if size != height * width * (7 if has_depth else 3):
+        raise DeviceError(f"a picture of {width} x {height} px in {size} bytes")
     size = height * width * 3
     rgb = np.frombuffer(data, np.uint8, size, _HEAD.size).reshape(height, width, 3)
     depth = None

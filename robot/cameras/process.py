@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,7 @@ class CameraProcess:
                 "source": source,
                 "options": self._options,
                 "frozen": self._frozen,
+                "parent": os.getpid(),
             }
             (self._folder / PLAN).write_text(json.dumps(plan))
             size = ring_bytes(self._config.width, self._config.height, depth=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
+import shutil
 import signal
 import sys
 import zlib
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..clock import RealClock
 from ..errors import DeviceError, TwinloopError
+from ..process.parent import Parent
 from ..process.ring import RingWriter
 from ..rig import CameraConfig, parse_rig
 from .frames import FRAME, HEAD_BYTES, encode, ring_bytes
@@ -87,14 +88,14 @@ def main() -> int:
         filename=folder / LOG, level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s"
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    alone = select.poll()
-    alone.register(0, select.POLLHUP | select.POLLERR)
     plan = json.loads((folder / PLAN).read_text())
     rig = parse_rig(plan["rig"], str(folder / PLAN))
+    parent = Parent(plan["parent"])
     name, config = plan["camera"], rig.cameras[plan["camera"]]
     try:
         source = find_factory(plan["source"])(name, config, RealClock(), plan["options"])
-        CaptureLoop(name, config, source, folder, frozen=plan["frozen"]).run(lambda: bool(alone.poll(0)))
+        CaptureLoop(name, config, source, folder, frozen=plan["frozen"]).run(parent.gone)
+        shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed does not
     except TwinloopError as error:
         log.error("%s", error)
         return 2

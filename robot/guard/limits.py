@@ -49,6 +49,7 @@ LIMIT_NAMES = (
     "device",
     "released_unparked",
     *(f"rejected_{reason}" for reason in REJECT_REASONS),
+    "orders_lost",  # written over before the guard's process read them
 )
 
 LIMIT_BIT = {name: 1 << k for k, name in enumerate(LIMIT_NAMES)}

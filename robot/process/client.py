@@ -274,7 +274,7 @@ class GuardProcess:
     def _alive(self) -> bool:
         if self._process is None or self._folder is None:
             return False
-        return self._process.poll() is None or lives(guard_pid(self._folder))
+        return self._process.poll() is None or lives(guard_pid(self._folder), self._folder)
 
     def _must_live(self) -> None:
         if self._process is None:
@@ -355,7 +355,7 @@ class GuardProcess:
         assert self._folder is not None
         due = self._clock.now() + (END_NS if (self._folder / HELLO).exists() else START_NS)
         while self._clock.now() < due:
-            if process.poll() is not None and not lives(guard_pid(self._folder)):
+            if process.poll() is not None and not lives(guard_pid(self._folder), self._folder):
                 return True
             self._clock.sleep_until(self._clock.now() + LOOK_NS)
         log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ class ProcessPlan:
     blackbox: Path | None = None
     obstacles: tuple[Box, ...] = ()
     cpu: int | None = None  # core to stay on
-    environment: Mapping[str, str] = field(default_factory=dict)
+    agent: int = field(default_factory=os.getpid)  # process that the guard works for
 
     def save(self) -> None:
         """Write it into its folder."""
@@ -35,6 +36,7 @@ class ProcessPlan:
             "blackbox": None if self.blackbox is None else str(self.blackbox),
             "obstacles": [[box.min_m, box.max_m] for box in self.obstacles],
             "cpu": self.cpu,
+            "agent": self.agent,
         }
         (self.folder / PLAN).write_text(json.dumps(content))
 
@@ -49,6 +51,7 @@ def load_plan(folder: Path) -> ProcessPlan:
         None if content["blackbox"] is None else Path(content["blackbox"]),
         tuple(Box(tuple(low), tuple(high)) for low, high in content["obstacles"]),
         content["cpu"],
+        content["agent"],
     )
 
 

@@ -106,16 +106,18 @@ class RingReader:
         self._map: mmap.mmap | None = None
         self._words = np.zeros(HEADER // 8, dtype="<u8")
         self._capacity = 0
-        self._at = 0
+        self._at = -1  # where to read on; not begun
 
     def open(self) -> None:
-        """Raises `DeviceError` when there is no ring."""
+        """Begin, or go on where it was closed. Raises `DeviceError` when there is no ring."""
         try:
             self._map, self._words = _mapped(self.path, mmap.ACCESS_READ)
         except OSError as error:
             raise DeviceError(f"ring {self.path}: {error.strerror}") from None
         self._capacity = int(self._words[CAPACITY])
-        self._at = 0 if self._from_start else int(self._words[HEAD])
+        head = int(self._words[HEAD])
+        if not 0 <= self._at <= head:  # another ring stands there
+            self._at = 0 if self._from_start else head
 
     def poll(self, most: int = 64) -> Iterator[Message]:
         """What has come since the last call, oldest first, `most` messages at most."""

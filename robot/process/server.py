@@ -1,7 +1,7 @@
 """The guard's process: sole owner of the buses, one cycle a period on absolute deadlines.
 
-Started by the supervisor as `python -m twinloop.robot.process.server FOLDER EPOCH`. The agent's end of a pipe is
-its standard input: when that ends, the agent is dead, and the arm holds, parks and is released.
+Started by the supervisor as `python -m twinloop.robot.process.server FOLDER EPOCH`. When the agent is dead, the
+arm holds, parks and is released.
 Imports neither torch nor OpenCV.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from ..guard.protections import Protection
 from ..interfaces import Arm, Clock, Gripper
 from .estop import StopPage
 from .orders import Order, Request, decode
+from .parent import Parent
 from .plan import HELLO, LOG, ORDERS_RING, STATUS_RING, ProcessPlan, load_plan
 from .realtime import prepare
 from .ring import RingReader, RingWriter
@@ -41,6 +41,7 @@ MAX_NS = 1 << 62
 NOT_AN_ORDER = (TwinloopError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 AGAIN_NS = 500_000_000  # between attempts to open devices that a dead guard left behind
 LOOK_EVERY = 10  # periods between two looks at whether the agent lives
+TELL_EVERY = 100  # periods between two looks at which protections act
 
 
 class GuardServer:
@@ -66,6 +67,7 @@ class GuardServer:
         self._ticks = self._missed = self._latest_ns = 0
         self._left_ns: int | None = None  # when the agent was found dead, or the end was asked for
         self._closing = False
+        self._lost = 0  # bytes of orders that were written over before they were read
         self._told: list[Protection] = []
 
     def end(self) -> None:
@@ -96,6 +98,8 @@ class GuardServer:
             self._ticks += 1
             if self._ticks % LOOK_EVERY == 0:
                 self._look_around(clock.now())
+            if self._ticks % TELL_EVERY == 0 and self.guard.is_open:
+                self._tell_changes()
             self._publish(late)
         self._publish(0)
         return DONE
@@ -115,6 +119,12 @@ class GuardServer:
             if self._epoch:
                 self.guard.fault("the guard's process died and was started anew")
             return True
+
+    def _tell_changes(self) -> None:
+        """A camera or a heartbeat that is watched from now on is one more protection."""
+        acting = {p.name: p.active for p in self.guard.protections()} | {"own_process": True}
+        if acting != {p.name: p.active for p in self._told}:
+            self._introduce()
 
     def _introduce(self) -> None:
         """Say who is there, and which protections act."""
@@ -146,6 +156,10 @@ class GuardServer:
             except NOT_AN_ORDER as error:
                 log.warning("an order that is none: %s: %s", type(error).__name__, error)
                 self.guard.reject("dtype")
+        if self._orders.lost != self._lost:  # a hold may have been among them
+            self._lost = self._orders.lost
+            self.guard.limits.add(["orders_lost"])
+            self.guard.hold("orders came faster than they were read, and some were lost")
 
     def _obey(self, request: Request, position: int) -> None:
         guard, values = self.guard, request.values
@@ -190,9 +204,6 @@ class GuardServer:
         guard = self.guard
         if not guard.is_open:
             return
-        acting = {p.name: p.active for p in guard.protections()} | {"own_process": True}
-        if acting != {p.name: p.active for p in self._told}:
-            self._introduce()
         if self._left_ns is None:
             if not (self._closing or self._alone()):
                 return
@@ -256,11 +267,11 @@ def main() -> int:
     logging.basicConfig(
         filename=folder / LOG, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.raiseExceptions = False  # a full memory is said once, not with a traceback a line
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    poll = select.poll()
-    poll.register(0, select.POLLHUP | select.POLLERR)
     try:
-        server = GuardServer(load_plan(folder), RealClock(), lambda: bool(poll.poll(0)), epoch)
+        plan = load_plan(folder)
+        server = GuardServer(plan, RealClock(), Parent(plan.agent).gone, epoch)
         signal.signal(signal.SIGTERM, lambda *_: server.end())
         return server.run()
     except Exception as error:

@@ -23,7 +23,9 @@ def memory() -> Path:
 
 def running() -> list[Path]:
     """Folders of the sessions whose guard lives, or is about to be started anew."""
-    return [f for f in sorted(memory().glob(f"{PREFIX}*")) if lives(guard_pid(f)) or lives(_supervisor(f))]
+    return [
+        f for f in sorted(memory().glob(f"{PREFIX}*")) if lives(guard_pid(f), f) or lives(_supervisor(f), f)
+    ]
 
 
 def guard_pid(folder: Path) -> int | None:
@@ -34,13 +36,13 @@ def guard_pid(folder: Path) -> int | None:
         return None
 
 
-def lives(pid: int | None) -> bool:
-    """Whether there is such a process, and it is not only waiting to be buried."""
+def lives(pid: int | None, folder: Path) -> bool:
+    """Whether process `pid` lives, and works for the session in `folder`: ids are used again."""
     if pid is None:
         return False
     try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (OSError, IndexError):
+        return str(folder).encode() in (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
         return False
 
 

@@ -1,11 +1,13 @@
 """Keeps the guard's process alive: `python supervisor.py FOLDER`.
 
-It imports nothing that may fail, waits, and starts the guard anew when it was killed or broke down; the new one
-takes the port again, and goes on from where the arm stands with a fault latched. The agent's pipe is handed on.
+It imports nothing that may fail, waits, and starts the guard anew when it was killed, broke down or hangs; the new
+one takes the port again, and goes on from where the arm stands with a fault latched. The agent's pipe is handed on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import shutil
 import signal
@@ -16,29 +18,64 @@ from pathlib import Path
 
 ENDED = (0, 3)  # it was asked to, or could not open
 MOST, WITHIN_S = 5, 60.0  # so many starts in that time, then the arm is left as it is
+LOOK_S = 0.25
+HUNG_LOOKS = 20  # looks in a row without a word from a guard that had spoken
+HEAD_AT, HEAD_BYTES = 16, 8  # where the ring of the guard's words has its head, which moves with every word
+
+
+def words(folder: Path) -> bytes:
+    """What changes with every cycle of the guard."""
+    with contextlib.suppress(OSError), (folder / "status").open("rb") as ring:
+        ring.seek(HEAD_AT)
+        return ring.read(HEAD_BYTES)
+    return b""
+
+
+def wait(guard: subprocess.Popen[bytes], folder: Path) -> int:
+    """The exit code of the guard, which is killed when it hangs: it holds the port, and nobody holds the arm.
+
+    Looks are counted, not seconds: a machine that slept is no hung guard.
+    """
+    known, spoke, same = words(folder), False, 0
+    while same < HUNG_LOOKS:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return guard.wait(LOOK_S)
+        told = words(folder)
+        spoke = spoke or told != known  # opening the arms may take as long as it likes
+        same = same + 1 if spoke and told == known else 0
+        known = told
+    note(folder, "the guard hangs")
+    guard.kill()
+    return guard.wait()
+
+
+def note(folder: Path, text: str) -> None:
+    """Add a line to the guard's log, if there is room for it."""
+    with contextlib.suppress(OSError), (folder / "guard.log").open("a") as log:
+        log.write(f"supervisor: {text}\n")
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
+    folder, agent = Path(sys.argv[1]), os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent gets Ctrl-C, and says what to do
-    alone = select.poll()
-    alone.register(0, select.POLLHUP | select.POLLERR)
+    pipe = select.poll()
+    pipe.register(0, select.POLLHUP | select.POLLERR)
     epoch, starts = 0, []
     while True:
         starts = [at for at in starts if time.monotonic() - at < WITHIN_S] + [time.monotonic()]
         if len(starts) > MOST:
-            (folder / "guard.log").open("a").write("supervisor: it keeps dying; given up\n")
+            note(folder, "it keeps dying; given up: the arm stays as it is, its torque on")
             return 1
         guard = subprocess.Popen(
             [sys.executable, "-m", "twinloop.robot.process.server", str(folder), str(epoch)]
         )
         signal.signal(signal.SIGTERM, lambda *_, guard=guard: guard.terminate())
-        code = guard.wait()
+        code = wait(guard, folder)
         if code in ENDED:
-            if alone.poll(0):
+            if pipe.poll(0) or os.getppid() != agent:
                 shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
             return code
-        (folder / "guard.log").open("a").write(f"supervisor: the guard ended with {code}; starting it anew\n")
+        note(folder, f"the guard ended with {code}; starting it anew")
         epoch += 1
 
 

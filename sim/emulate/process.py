@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -39,6 +41,7 @@ class EmulatorProcess:
         self._rig = rig
         self._process: BaseProcess | None = None
         self._orders: Connection | None = None
+        self._asked = 0  # number of the latest order
 
     def open(self) -> None:
         """Start it. Raises `DeviceError` when it does not come up."""
@@ -145,24 +148,29 @@ class EmulatorProcess:
     def _order(self, order: tuple[str, str, dict[str, Any]]) -> Any:
         if self._orders is None:
             raise DeviceError("emulator: not open")
+        self._asked += 1
         try:
-            self._orders.send(order)
+            self._orders.send((self._asked, *order))
         except OSError:
             raise DeviceError("emulator: its process ended") from None
         return self._answer(ANSWER_S)
 
     def _answer(self, wait_s: float) -> Any:
         assert self._orders is not None
+        due = time.monotonic() + wait_s
         try:
-            if self._orders.poll(wait_s):
-                return self._orders.recv()
+            while self._orders.poll(max(0.0, due - time.monotonic())):
+                number, answer = self._orders.recv()
+                if number == self._asked:  # else it answers a question that was given up
+                    return answer
         except (EOFError, OSError):
             pass
         raise DeviceError("emulator: its process ended or does not answer")
 
 
 def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who started it ends it
+    for number in (signal.SIGINT, signal.SIGHUP):  # the one who started it ends it
+        signal.signal(number, signal.SIG_IGN)
     clock = RealClock()
     live: LiveStage | None = None
     if stage is None:
@@ -174,22 +182,22 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
         emulated = EmulatedRig(rig, clock, live.twin, lambda: tell(clock.now()))
         live.place(stage.seed)
     emulated.open()
-    orders.send(dict(emulated.paths))
-    while True:
+    orders.send((0, dict(emulated.paths)))
+    parent = os.getppid()
+    while os.getppid() == parent:
         emulated.serve(clock.now() + SLICE_NS)
         if not orders.poll():
             continue
         try:
-            kind, arm, values = orders.recv()
+            number, kind, arm, values = orders.recv()
         except EOFError:
-            emulated.close()
-            return
+            break
         if live is not None and kind in ("place", "judge", "camera"):
             if kind == "place":
                 live.place(values["seed"])
             elif kind == "camera":
                 live.tell_fault(arm, values["fault"], clock.now())
-            orders.send(live.judge())
+            orders.send((number, live.judge()))
             continue
         terminal = emulated.terminals[arm]
         if kind == "faults":
@@ -202,4 +210,6 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
             terminal.close()
         elif not terminal.is_open:
             terminal.open()
-        orders.send(dict(emulated.paths))
+        orders.send((number, dict(emulated.paths)))
+    emulated.close()
+    shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed does not

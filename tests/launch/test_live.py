@@ -2,11 +2,13 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,15 +111,29 @@ def lines_until(process, words):
     pytest.fail(f"'{words}' never came: {text}")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_deployment_parks_and_leaves_nobody(policy, number, code):
+def shared(session):
+    """Folders in shared memory that the processes of a session have mapped."""
+    command, found = ["pgrep", "-s", str(session)], set()
+    for pid in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split():
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        found |= {Path(match) for match in re.findall(r"/dev/shm/twinloop-[^/\n]+", maps)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_stopped_deployment_parks_and_leaves_nothing(policy, number, code):
     process = deploy(policy, "--episodes", "50")
     lines_until(process, "seed 2000000")
     time.sleep(1.0)
-    process.send_signal(number)
+    folders = shared(process.pid)
+    assert len(folders) >= 3  # guard, emulator, camera
+    os.killpg(process.pid, number)  # to all of them, as a terminal does
     text = process.communicate(timeout=60)[0]
     assert process.returncode == code and "Traceback" not in text, text
     assert nobody_left(process.pid)
+    assert not [folder for folder in folders if folder.exists()]
 
 
 def test_twinloop_estop_ends_it(policy):

@@ -160,12 +160,21 @@ def test_a_capture_process_that_hangs_is_stale_and_one_that_dies_is_started_anew
         camera.close()
 
 
+def until_gone(folder):
+    end = time.monotonic() + 20
+    while os.path.exists(folder):
+        assert time.monotonic() < end, os.listdir(folder)
+        time.sleep(0.02)
+
+
 def test_the_process_ends_with_whoever_started_it(shots):
     code = (
         "import sys, time; from twinloop.robot.cameras.process import CameraProcess;"
         "from twinloop.robot.rig import parse_rig; import json;"
         "c = CameraProcess('front', parse_rig(json.loads(sys.argv[1]), 'r')); c.open();"
-        "print(c._process.pid, flush=True); time.sleep(60)"
+        "import os; child = os.fork();"  # as a data loader does; it keeps every pipe open
+        "child or time.sleep(60);"
+        "print(c._process.pid, child, c._folder, flush=True); time.sleep(60)"
     )
     import json
     import sys
@@ -176,9 +185,11 @@ def test_the_process_ends_with_whoever_started_it(shots):
         [sys.executable, "-c", code, json.dumps(rig_to_json(rig(shots)))], stdout=subprocess.PIPE, text=True
     )
     assert agent.stdout is not None
-    pid = int(agent.stdout.readline())
+    pid, child, folder = agent.stdout.readline().split()
     agent.kill()
     agent.wait()
+    until_gone(folder)
+    os.kill(int(child), signal.SIGKILL)
     end = time.monotonic() + 20
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
         if open(f"/proc/{pid}/stat").read().split()[2] == "Z":

@@ -1,9 +1,12 @@
 """An agent of its own, to be killed: drives the emulated arm to and fro through the guard's process.
 
-Run: python emulated.py PORT [chunk validity in ms]. Says the folder of the session first, then "moving".
+Run: python emulated.py PORT [chunk validity in ms [fork]]. Says the folder of the session first, then "moving".
+With "fork" it has a child that outlives it, as data loaders do.
 """
 
+import os
 import sys
+import time
 
 import numpy as np
 from twinloop.robot.clock import RealClock
@@ -31,6 +34,9 @@ def main() -> None:
     guard = GuardProcess(rig, {"arm": sys.argv[1]})
     guard.open()
     print(guard._folder, flush=True)
+    if "fork" in sys.argv and os.fork() == 0:
+        time.sleep(30.0)
+        os._exit(0)
     for k, _ in enumerate(sway(guard, clock, 60.0, int(sys.argv[2]) if len(sys.argv) > 2 else 100)):
         if k == 20:
             print("moving", flush=True)
