@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import stat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ import serial
 
 from ..errors import DeviceError
 from ..interfaces import Clock
+
+MEMORY_DEVICES = 1  # major number of /dev/null and its like (Linux, admin-guide/devices.txt)
 
 
 class Port(Protocol):
@@ -47,7 +50,7 @@ class SerialPort:
         try:
             self._serial = serial.Serial(self.path, self.baud, timeout=0, write_timeout=0.05, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
-            raise DeviceError(f"port {self.path}: {self._why(error)}") from None
+            raise DeviceError(f"port '{self.path}': {self._why(error)}") from None
 
     def close(self) -> None:
         port, self._serial = self._serial, None
@@ -86,8 +89,10 @@ class SerialPort:
 
     def _why(self, error: Exception) -> str:
         number = getattr(error, "errno", None)
-        if not Path(self.path).exists():
+        if not self.path or not Path(self.path).exists():
             return "not there; is the cable in? `twinloop doctor` lists the ports"
+        if not _is_terminal(self.path):
+            return "not a serial port; `twinloop doctor` lists the ports"
         owners = port_owners(self.path)
         if owners:
             return (
@@ -96,6 +101,12 @@ class SerialPort:
         if number == 13:
             return "permission denied; add yourself to the group dialout: sudo usermod -aG dialout $USER"
         return str(error)
+
+
+def _is_terminal(path: str) -> bool:
+    """As far as that can be told without opening it, which may be refused."""
+    kind = Path(path).stat()
+    return stat.S_ISCHR(kind.st_mode) and os.major(kind.st_rdev) != MEMORY_DEVICES
 
 
 def port_owners(path: str) -> list[int]:

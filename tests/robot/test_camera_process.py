@@ -8,6 +8,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from twinloop.robot.cameras.frames import decode
 from twinloop.robot.cameras.process import CameraProcess
 from twinloop.robot.clock import RealClock
 from twinloop.robot.errors import DeviceError, StaleData
@@ -158,6 +159,12 @@ def test_a_capture_process_that_hangs_is_stale_and_one_that_dies_is_started_anew
         assert again.seq > before and camera._process.pid != pid
     finally:
         camera.close()
+
+
+@pytest.mark.parametrize("size", [0, 3, 32, 1000])
+def test_bytes_that_are_no_picture(size):
+    with pytest.raises(DeviceError, match="a picture of"):
+        decode(b"\x01" * size)
 
 
 def until_gone(folder):

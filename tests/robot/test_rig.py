@@ -119,6 +119,17 @@ def test_a_rig_that_is_no_file(tmp_path):
         load_rig(tmp_path / "folder.yaml")
 
 
+@pytest.mark.parametrize("given", ["arms/left.json", "./arms/left.json"])
+def test_a_calibration_lies_beside_its_rig(tmp_path, given, monkeypatch):
+    (tmp_path / "rig.yaml").write_text(
+        f"name: mine\ncontrol_hz: 30\narms: {{arm: {{model: so101, calibration: {given}}}}}\n"
+    )
+    monkeypatch.chdir("/")
+    assert load_rig(tmp_path / "rig.yaml").arms["arm"].calibration == tmp_path / "arms/left.json"
+    monkeypatch.chdir(tmp_path)
+    assert load_rig("rig.yaml").arms["arm"].calibration == tmp_path / "arms/left.json"
+
+
 def test_aliases_and_merges_are_welcome(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(

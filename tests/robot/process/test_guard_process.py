@@ -563,6 +563,15 @@ def test_a_rig_without_a_port_says_so():
         GuardProcess(RIG, {}).open()
 
 
-def test_a_port_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(DeviceError, match="not there; is the cable in"):
-        GuardProcess(RIG, {"arm": str(tmp_path / "tty")}).open()
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "not there; is the cable in"),
+        ("/dev/serial/none", "not there; is the cable in"),
+        ("/dev/null", "not a serial port"),
+        ("/dev/shm", "not a serial port"),
+    ],
+)
+def test_a_port_that_is_none_says_so(path, said):
+    with pytest.raises(DeviceError, match=f"port '{path}': {said}"):
+        GuardProcess(RIG, {"arm": path}).open()
