@@ -50,7 +50,7 @@ class SerialPort:
         try:
             self._serial = serial.Serial(self.path, self.baud, timeout=0, write_timeout=0.05, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
-            raise DeviceError(f"port '{self.path}': {self._why(error)}") from None
+            raise DeviceError(f"port {self.path or repr('')}: {self._why(error)}") from None
 
     def close(self) -> None:
         port, self._serial = self._serial, None

@@ -573,5 +573,5 @@ def test_a_rig_without_a_port_says_so():
     ],
 )
 def test_a_port_that_is_none_says_so(path, said):
-    with pytest.raises(DeviceError, match=f"port '{path}': {said}"):
+    with pytest.raises(DeviceError, match=f"port {path or repr('')}: {said}"):
         GuardProcess(RIG, {"arm": path}).open()
