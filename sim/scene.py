@@ -13,10 +13,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from ..robot.errors import RigError
+from ..robot.errors import RigError, nearest
 from ..robot.models import ArmModel, load_model
 from ..robot.rig import CameraConfig, Pose, Rig
-from .servo import STS3215_7V4, Servo, add_servo
+from .servo import SERVOS, Servo, add_servo
 from .textures import PATTERNS, texture
 
 Ids = NDArray[np.intp]
@@ -47,8 +47,20 @@ class SceneOptions:
 
     timestep_s: float = 0.0025
     backlash: bool = True
-    servo: Servo = STS3215_7V4
+    servo: Servo | None = None  # of all joints; None = those that the arms' descriptions name
     servos: Mapping[str, Servo] = field(default_factory=dict)  # joint -> other servo
+
+    def servo_of(self, description: ArmModel, joint: str) -> Servo:
+        """The servo on `joint`. Raises `RigError` when the description names one that the twin does not know."""
+        chosen = self.servos.get(joint, self.servo)
+        if chosen is not None:
+            return chosen
+        name = description.servo_of(joint)
+        if name not in SERVOS:
+            raise RigError(
+                f"arm description '{description.name}': {joint}: unknown servo '{name}'{nearest(name, SERVOS)}"
+            )
+        return SERVOS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class Scene:
     grippers: Mapping[str, JointIndex]
     descriptions: Mapping[str, ArmModel]
     cameras: Mapping[str, int]  # rig camera -> camera id
+    servos: Mapping[str, Servo]  # joint, as the compiled model names it -> nominal servo
     nominal: dict[str, NDArray[np.float64]]  # fields that randomisation has touched, as compiled
 
 
@@ -93,6 +106,7 @@ def build_scene(
     spec.visual.map.zfar = 10.0
     spec.stat.extent = 1.0
     _add_room(spec, rig)
+    servos: dict[str, Servo] = {}
     for name, arm in rig.arms.items():
         description = load_model(arm.model)
         child = mujoco.MjSpec.from_file(str(description.mjcf))
@@ -100,7 +114,8 @@ def build_scene(
         frame = spec.worldbody.add_frame(pos=arm.base.xyz_m, quat=arm.base.wxyz)
         spec.attach(child, prefix=prefix(name), frame=frame)
         for joint in joints:
-            servo = options.servos.get(joint, options.servo)
+            servo = options.servo_of(description, joint)
+            servos[prefix(name) + joint] = servo
             add_servo(spec, prefix(name) + joint, servo, play=options.backlash)
     for name, camera in rig.cameras.items():
         _add_camera(spec, name, camera, rig)
@@ -116,7 +131,7 @@ def build_scene(
             grippers[gripper] = _index(model, [prefix(name) + description.gripper_joint], options.backlash)
     cameras = {name: model.camera(name).id for name in rig.cameras}
     nominal = {name: getattr(model, name).copy() for name in ("actuator_gainprm", "actuator_biasprm")}
-    return Scene(rig, options, model, arms, grippers, descriptions, cameras, nominal)
+    return Scene(rig, options, model, arms, grippers, descriptions, cameras, servos, nominal)
 
 
 def _add_room(spec: mujoco.MjSpec, rig: Rig) -> None:

@@ -14,7 +14,9 @@ law from the recordings in kscalelabs/sysid (duty = kp * 0.16489 * error[rad], s
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import mujoco
 import numpy as np
@@ -81,6 +83,10 @@ STS3215_12V = replace(
     coulomb_n_m=0.1143,
     viscous_n_m_s=0.0408,
 )
+
+SERVOS: Mapping[str, Servo] = MappingProxyType(
+    {servo.name: servo for servo in (STS3215_7V4, STS3215_12V)}
+)  # by the names that arm descriptions use
 
 # Longest command and sensor delay that the history buffers hold, in physics steps.
 COMMAND_SAMPLES = 16

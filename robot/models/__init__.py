@@ -43,6 +43,13 @@ class ArmModel:
     rest_q_rad: F64  # (n,) folded; torque may go off here
     home_q_rad: F64  # (n,) ready over the table, gripper down and forward
     gripper: GripperMap | None = None
+    servos: tuple[str, ...] = ()  # of each joint, the gripper's last, as sim/servo.py names them; () = STS3215
+
+    def servo_of(self, joint: str) -> str:
+        """Name of the servo that drives `joint`."""
+        if not self.servos:
+            return "sts3215_7v4"
+        return self.servos[-1] if joint == self.gripper_joint else self.servos[self.joints.index(joint)]
 
     def joint_ranges(self) -> tuple[F64, F64]:
         """Ends of the joints' ranges, (n,) rad each, read-only, from the MJCF."""

@@ -41,10 +41,9 @@ def servo_index(scene: Scene) -> ServoIndex:
         if gripper is not None and gripper in scene.grippers:
             groups.append((k, scene.grippers[gripper]))
     names = [name for _, index in groups for name in index.names]
-    options = scene.options
     return ServoIndex(
         names=tuple(names),
-        nominal=tuple(options.servos.get(name.split("/", 1)[1], options.servo) for name in names),
+        nominal=tuple(scene.servos[name] for name in names),
         bus=np.array([k for k, index in groups for _ in index.names], dtype=np.intp),
         buses=len(scene.arms),
         dof=np.concatenate([index.dof for _, index in groups]),

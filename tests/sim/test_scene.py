@@ -38,7 +38,7 @@ def test_wrist_camera_sees_what_the_gripper_holds(scene):
 
 def test_servos_count_back_emf_once(scene):
     """Damping of a joint is viscous friction plus kt^2 / R; the actuator itself has none."""
-    servo = scene.options.servo
+    servo = scene.servos["arm/elbow_flex"]
     index = scene.arms["arm"]
     assert np.allclose(
         scene.model.dof_damping[index.dof], servo.viscous_n_m_s + servo.kt**2 / servo.resistance_ohm
