@@ -43,7 +43,7 @@ class ArmModel:
     rest_q_rad: F64  # (n,) folded; torque may go off here
     home_q_rad: F64  # (n,) ready over the table, gripper down and forward
     gripper: GripperMap | None = None
-    servos: tuple[str, ...] = ()  # of each joint, the gripper's last, as sim/servo.py names them; () = STS3215
+    servos: tuple[str, ...] = ()  # a joint each, the gripper's last; names of sim/servo.py; () = STS3215
 
     def servo_of(self, joint: str) -> str:
         """Name of the servo that drives `joint`."""
