@@ -18,7 +18,12 @@ from ..interfaces import Arm, Clock, Gripper
 from ..rig import Rig
 
 ENTRY_POINTS = "twinloop.arms"
-SHIPPED: Mapping[str, str] = MappingProxyType({"so101": "so101"})  # description -> module in this folder
+SHIPPED: Mapping[str, str] = MappingProxyType(  # description -> module in this folder
+    {
+        "so101": "so101",
+        "trossen": "trossen",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
