@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .line import Reply
 from .sts3215 import Sts3215
@@ -20,6 +21,7 @@ class FeetechServos:
 
     def __init__(self, servos: Sequence[Sts3215]) -> None:
         self.servos = list(servos)
+        self.baud: int | None = None
         self._kept: dict[Sts3215, tuple[int, bytes]] = {}  # REG_WRITE, until ACTION
 
     def step(self, dt_ns: int) -> None:
@@ -46,25 +48,26 @@ class FeetechServos:
         return size, self._obey(body[0], body[2], body[3:])
 
     def _obey(self, id: int, instruction: int, parameters: bytes) -> list[Reply]:
+        hearing = [servo for servo in self.servos if self.baud in (None, servo.baud)]
         if instruction == SYNC_READ and len(parameters) >= 2:
             address, size = parameters[:2]
-            asked = [servo for wanted in parameters[2:] for servo in self.servos if servo.id == wanted]
-            return [_answer(servo, servo.read(address, size)) for servo in asked]
+            asked = [servo for wanted in parameters[2:] for servo in hearing if servo.id == wanted]
+            return _collided([_answer(servo, servo.read(address, size)) for servo in asked])
         if instruction == SYNC_WRITE and len(parameters) >= 2:
             address, size = parameters[:2]
             for at in range(2, len(parameters) - size, size + 1):
-                for servo in self.servos:
+                for servo in hearing:
                     if servo.id == parameters[at]:
                         servo.write(address, parameters[at + 1 : at + 1 + size])
             return []
         replies: list[Reply] = []
-        for servo in [s for s in self.servos if id in (s.id, BROADCAST)]:
+        for servo in [s for s in hearing if id in (s.id, BROADCAST)]:
             data = self._one(servo, instruction, parameters)
             if data is None or id == BROADCAST and instruction != PING:
                 continue
             if instruction in ALWAYS or servo.get("response_level"):
                 replies.append(_answer(servo, data))
-        return replies
+        return _collided(replies)
 
     def _one(self, servo: Sts3215, instruction: int, parameters: bytes) -> bytes | None:
         """What `servo` answers; None for what it does not know."""
@@ -83,6 +86,19 @@ class FeetechServos:
                 servo.write(*self._kept.pop(servo))
             return b""
         return None
+
+
+def _collided(replies: list[Reply]) -> list[Reply]:
+    """Servos with one id answer at once: a line that any of them pulls down is down."""
+    out: dict[int, Reply] = {}
+    for reply in replies:
+        other = out.get(reply.id)
+        if other is not None:
+            size = max(len(reply.data), len(other.data))
+            pairs = zip(reply.data.ljust(size, b"\xff"), other.data.ljust(size, b"\xff"), strict=True)
+            reply = replace(reply, data=bytes(a & b for a, b in pairs))
+        out[reply.id] = reply
+    return list(out.values())
 
 
 def _answer(servo: Sts3215, data: bytes) -> Reply:

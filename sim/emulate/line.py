@@ -26,6 +26,10 @@ class Reply:
 class Servos(Protocol):
     """All servos of a line, speaking one protocol."""
 
+    baud: (
+        int | None
+    )  # the rate at which the host speaks now: who is set to another hears nothing. None: all hear
+
     def take(self, buffer: bytearray) -> tuple[int, Sequence[Reply]] | None:
         """Take the first request out of `buffer`: its bytes, and who answers what. None: it is not whole yet."""
         ...
@@ -45,28 +49,33 @@ class Faults:
 
 
 class Line:
-    """Requests in by `receive`, bytes and the times at which they have arrived out of it."""
+    """Requests in by `receive`, bytes and the times at which they have arrived out of it; `baud` is the rate where
+    `receive` is not told one."""
 
     def __init__(self, servos: Servos, baud: int, seed: int = 0, *, wire_time: bool = True) -> None:
         self.faults = Faults()
         self._servos = servos
-        self._ns_per_byte = round(BITS * 1e9 / baud) if wire_time else 0
+        self._baud = baud
         self._wire_time = wire_time
         self._random = np.random.default_rng(seed)
         self._buffer = bytearray()
         self._free_ns = 0  # when the wire is free again
 
-    def receive(self, data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
+    def receive(self, data: bytes, now_ns: int, baud: int | None = None) -> list[tuple[int, bytes]]:
         """Bytes that the host wrote at `now_ns`; returns (time of arrival in ns, bytes) in order of time."""
+        if baud != self._servos.baud:
+            self._buffer.clear()  # half a request at one rate is none at another
+            self._servos.baud = baud
+        ns_per_byte = round(BITS * 1e9 / (baud or self._baud)) if self._wire_time else 0
         self._buffer += data
         out: list[tuple[int, bytes]] = []
         while (taken := self._servos.take(self._buffer)) is not None:
             size, replies = taken
-            at = max(now_ns, self._free_ns) + size * self._ns_per_byte
+            at = max(now_ns, self._free_ns) + size * ns_per_byte
             for reply in replies:
                 answer = self._spoil(reply)
                 if self._wire_time:
-                    at += reply.delay_ns + len(answer) * self._ns_per_byte
+                    at += reply.delay_ns + len(answer) * ns_per_byte
                 if answer:
                     out.append((at, answer))
             self._free_ns = at

@@ -47,7 +47,7 @@ class EmulatedRig:
             rest = np.array(self.twin.scene.descriptions[name].rest_q_rad)
             self.twin.set_arm(name, rest, 0.0)
             self.servos[name] = FeetechServos(self._servos_of(name))
-            self.terminals[name] = Terminal(Line(self.servos[name], BAUD), BAUD, clock)
+            self.terminals[name] = Terminal(Line(self.servos[name], BAUD), clock)
 
     @property
     def paths(self) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ RECENTRE = 128  # torque register: make this pose count 2048
 CURRENT_UNIT_A = 6.5e-3
 ACCELERATION_UNIT = 100  # counts/s2
 PROTECTION_UNIT_NS = 10_000_000
+BAUDS = (1_000_000, 500_000, 250_000, 128_000, 115_200, 76_800, 57_600, 38_400)  # by the register's value
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ class Sts3215:
     @property
     def id(self) -> int:
         return self.get("id")
+
+    @property
+    def baud(self) -> int | None:
+        """The rate at which it hears and answers; None: its register holds no rate."""
+        index = self.get("baud")
+        return BAUDS[index] if index < len(BAUDS) else None
 
     @property
     def status(self) -> int:

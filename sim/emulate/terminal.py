@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import select
-import termios
+import struct
 import tty
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,18 +15,18 @@ from collections.abc import Callable, Sequence
 from ...robot.interfaces import Clock
 from .line import Line
 
-BAUDS = {
-    value: int(name[1:]) for name, value in vars(termios).items() if name[0] == "B" and name[1:].isdigit()
-}
+TCGETS2, TERMIOS2 = (
+    0x802C542A,
+    struct.Struct("4I20B2I"),
+)  # Linux, asm-generic/termbits.h: any baud rate, as a number
 
 
 class Terminal:
-    """One end of a pseudo-terminal with `line` behind it; whoever opens `path` must set `baud`."""
+    """One end of a pseudo-terminal with `line` behind it; servos hear who opens `path` at their own baud rate."""
 
-    def __init__(self, line: Line, baud: int, clock: Clock) -> None:
+    def __init__(self, line: Line, clock: Clock) -> None:
         self.path = ""
         self.line = line
-        self._baud = baud
         self._clock = clock
         self._ends: tuple[int, int] | None = None
         self._due: deque[tuple[int, bytes]] = deque()
@@ -63,9 +64,7 @@ class Terminal:
         if self._ends is None:
             return
         data = os.read(self._ends[0], 4096)
-        speed = BAUDS.get(termios.tcgetattr(self._ends[1])[4], 0)
-        if speed == self._baud:  # at another speed a servo hears nothing that it knows
-            self._due.extend(self.line.receive(data, self._clock.now()))
+        self._due.extend(self.line.receive(data, self._clock.now(), _baud(self._ends[1])))
 
     def send(self) -> None:
         """Hand over the answers that have arrived by now."""
@@ -88,3 +87,8 @@ def serve(terminals: Sequence[Terminal], clock: Clock, until_ns: int, idle: Call
         ready = select.select([t for t in terminals if t.is_open], [], [], max(0, due - now) * 1e-9)[0]
         for terminal in ready:
             terminal.receive()
+
+
+def _baud(terminal: int) -> int:
+    """What the host has set; termios itself knows only the rates that have a name."""
+    return TERMIOS2.unpack(fcntl.ioctl(terminal, TCGETS2, bytes(TERMIOS2.size)))[-1]

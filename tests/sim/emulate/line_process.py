@@ -56,7 +56,7 @@ def main():
             servos.step(now - last)
             last = now
 
-    terminal = Terminal(line, BAUD, clock)
+    terminal = Terminal(line, clock)
     terminal.open()
     print(terminal.path, flush=True)
     while True:
