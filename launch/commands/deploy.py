@@ -94,12 +94,13 @@ class Command:
         from ...robot.rig import load_rig
         from ...sim.emulate.stage import Stage
         from ...sim.tasks import load_task
+        from ..devices.local import on_this_machine
         from ..keys import Keys
         from ..live import STAND_S, open_cell, rearm, run_live, stand, stopped
         from ..progress import say
         from ..stopping import asked
 
-        rig = load_rig(self.rig)
+        rig = load_rig(self.rig) if self.emulated else on_this_machine(self.rig)
         agent = PolicyAgent.load(self.policy, rig, allow_changed_rig=self.allow_changed_rig)
         stage = Stage(task, self.seed, needs.size) if self.emulated else None
         seeds = range(self.seed, self.seed + self.episodes)

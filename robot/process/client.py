@@ -96,7 +96,10 @@ class GuardProcess:
         self._seen, self._early = {}, []
         missing = [name for name in self.rig.arms if name not in self._ports]
         if missing:
-            raise DeviceError(f"arms {', '.join(missing)}: no port; name it in the rig (arms.NAME.port)")
+            raise DeviceError(
+                f"arms {', '.join(missing)}: no port; `twinloop setup-devices` finds it, or name it in the rig "
+                f"(arms.NAME.port)"
+            )
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=memory()))
         self._folder = folder
         try:
