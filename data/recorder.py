@@ -159,7 +159,7 @@ class Recorder:
         grippers = self.writer.spec.extra.get("grippers", obs.grippers)
         asked_q = {arm: applied.asked_q.get(arm, obs.arms[arm].q) for arm in arms}
         asked_width = {g: applied.asked_width_m.get(g, obs.grippers[g].width_m) for g in grippers}
-        meant_q, meant_width = _meant(step)
+        meant_q, meant_width = meant(step)
         row: dict[str, Any] = {
             STATE: _joined([obs.arms[a].q for a in arms], [obs.grippers[g].width_m for g in grippers]),
             VELOCITY: _joined([obs.arms[a].dq for a in arms], []),
@@ -262,7 +262,7 @@ class Recorder:
         self._run = None
 
 
-def _meant(step: Step) -> tuple[Mapping[str, F64], Mapping[str, float]]:
+def meant(step: Step) -> tuple[Mapping[str, F64], Mapping[str, float]]:
     """The agent's targets at the observation; none where its answer was so broken that the guard refused it."""
     try:
         return step.chunk.at(step.obs.t_ns)
@@ -273,9 +273,11 @@ def _meant(step: Step) -> tuple[Mapping[str, F64], Mapping[str, float]]:
 def _sound(meant: ArrayLike | None, asked: ArrayLike) -> F64:
     """What the agent meant; what stayed asked where its answer named nothing that the guard could take."""
     asked = np.asarray(asked, np.float64)
-    if meant is None or np.shape(meant) != asked.shape or not np.isfinite(meant).all():
+    try:
+        found = np.asarray(meant, np.float64)  # None: NaN
+    except (TypeError, ValueError):
         return asked
-    return np.asarray(meant, np.float64)
+    return found if found.shape == asked.shape and np.isfinite(found).all() else asked
 
 
 def _joined(vectors: Any, scalars: Any) -> F32:

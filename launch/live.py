@@ -15,6 +15,7 @@ from ..policies.runtime import PolicyAgent
 from ..robot.cameras.process import CameraProcess
 from ..robot.clock import RealClock
 from ..robot.errors import GuardFault
+from ..robot.guard.protections import Protection
 from ..robot.interfaces import Agent, Observer
 from ..robot.loop import ControlLoop
 from ..robot.models import load_model
@@ -28,6 +29,7 @@ from ..sim.tasks import load_task
 from .blackbox import blackbox_path
 from .evaluate import Evaluation, summarise
 from .homing import Homing
+from .live_recording import LiveRecording
 from .progress import say
 from .session import SETTLE_STEPS, EpisodeResult
 from .stopping import deferred
@@ -37,6 +39,7 @@ EMULATED_CAMERA = "twinloop.sim.emulate.camera:connect"
 JUDGE_EVERY = 3  # steps between two looks at whether the task is done
 PARK_NS = 20_000_000_000
 LOOK_NS = 50_000_000
+TOLD_NS = 2_000_000_000  # the guard tells every half second which protections act
 STAND_S = 60.0  # an arm after an e-stop, where nobody can press a key
 
 
@@ -74,9 +77,7 @@ def open_cell(
     `size` (width, height) px overrides the cameras'; `blackbox` the place of the black box.
     Raises `DeviceError` that says what is missing; then nothing is left running.
     """
-    if size is not None:
-        resized = {n: replace(c, width=size[0], height=size[1]) for n, c in rig.cameras.items()}
-        rig = replace(rig, cameras=resized)
+    rig = resized(rig, size)
     clock = RealClock()
     with ExitStack() as stack:
         emulator: EmulatorProcess | None = None
@@ -97,6 +98,14 @@ def open_cell(
         return LiveCell(rig, robot, guard, emulator, stack.pop_all())
 
 
+def resized(rig: Rig, size: tuple[int, int] | None) -> Rig:
+    """`rig` with cameras of `size` (width, height) px; None: as they are."""
+    if size is None:
+        return rig
+    cameras = {n: replace(c, width=size[0], height=size[1]) for n, c in rig.cameras.items()}
+    return replace(rig, cameras=cameras)
+
+
 def _emulated_camera(name: str, rig: Rig, emulator: EmulatorProcess, clock: RealClock) -> CameraProcess:
     """A RealSense is its own driver on a software device; others have no driver that could be fooled."""
     options: dict[str, Any] = {"folder": str(emulator.folder)}
@@ -115,21 +124,34 @@ def run_live(
     *,
     observers: Sequence[Observer] = (),
     stopped: Callable[[], bool] = lambda: False,
+    recording: LiveRecording | None = None,
 ) -> Iterator[EpisodeResult]:
     """Run one episode a seed: placed (where the devices are emulated), home, `agent`, parked with its torque on.
 
     An episode ends some steps after the task is done, as far as the emulator can tell; at the horizon; or when the
-    guard latches, which ends the run. `stopped()` ends it as well.
+    guard latches, which ends the run. `stopped()` ends it as well. With a `recording` it is recorded from home to
+    its end, and waited for when the arm is parked.
     """
     for seed in seeds:
         if cell.emulator is not None:
             cell.emulator.place(seed)
         if not _home(cell) or stopped():
             return
-        result = _episode(cell, agent, seed, horizon_s, observers, stopped)
+        if recording is None:
+            result = _episode(cell, agent, seed, horizon_s, observers, stopped)
+        else:
+            recording.start(seed, cell.guard.protections())
+            seen = (*observers, recording.recorder)
+            result = _episode(cell, agent, seed, horizon_s, seen, stopped)
+            latched = cell.guard.mode in ("fault", "estop")
+            ended = (
+                f"{cell.guard.mode}: {cell.guard.reason}" if latched else "interrupted" if stopped() else ""
+            )
+            recording.end(None if cell.emulator is None else result.success, ended)
         if cell.guard.mode not in ("fault", "estop"):
             _park(cell)
-        yield replace(result, parked=cell.guard.parked)
+        kept = None if recording is None else recording.finish()
+        yield replace(result, parked=cell.guard.parked, kept=kept)
         if cell.guard.mode in ("fault", "estop") or stopped():
             return
 
@@ -154,6 +176,19 @@ def evaluate_live(
         if cell.guard.mode in ("fault", "estop"):
             raise GuardFault(f"guard: {cell.guard.mode}: {cell.guard.reason}")
     return summarise(results)
+
+
+def acting(cell: LiveCell) -> tuple[Protection, ...]:
+    """The guard's protections once it has been told of the cameras, which it watches from their first frame on."""
+    clock = cell.robot.clock
+    due = clock.now() + TOLD_NS
+    while clock.now() < due:
+        cell.robot.observe()
+        found = cell.guard.protections()
+        if not cell.robot.cameras or any(p.name == "stale_camera" and p.active for p in found):
+            break
+        clock.sleep_until(clock.now() + LOOK_NS)
+    return cell.guard.protections()
 
 
 def rearm(cell: LiveCell) -> None:

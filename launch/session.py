@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.recorder_process import Kept
 from ..robot.interfaces import Agent, Observer
 from ..robot.loop import ControlLoop, LoopReport
 from ..robot.types import Applied, Observation, Step
@@ -56,6 +57,7 @@ class EpisodeResult:
     protections: tuple[Any, ...] = ()
     parked: bool = False
     trace: tuple[TwinStep, ...] = field(default=())  # all but the last, whose outcome nobody saw
+    kept: Kept | None = None  # what became of its recording; None: nobody records, or it is recorded later
 
 
 class Cancelled(Exception):  # noqa: N818 - a request, not an error

@@ -21,7 +21,7 @@ class Command:
 
     Example:
         twinloop deploy out/demo/policy --sim --episodes 3 --film out/film.mp4
-        twinloop deploy out/demo/policy --emulated
+        twinloop deploy out/demo/policy --emulated --record out/runs
     """
 
     policy: Annotated[Path, tyro.conf.Positional]
@@ -39,7 +39,7 @@ class Command:
     seed: int = 2_000_000
     """First seed."""
     record: Path | None = None
-    """Record the episodes as a dataset in this folder."""
+    """Record the episodes as a dataset in this folder, or add them to the one that is there."""
     film: Path | None = None
     """Write a film of the episodes (mp4)."""
     allow_changed_rig: bool = False
@@ -56,8 +56,8 @@ class Command:
 
         if self.sim and self.emulated:
             raise UsageError("--sim and --emulated: one of them")
-        if not self.sim and (self.film or self.record):
-            raise UsageError("--film and --record: of an episode on the twin; add --sim")
+        if not self.sim and self.film:
+            raise UsageError("--film: of an episode on the twin; add --sim")
         within("--episodes", self.episodes, EPISODES)
         within("--seed", self.seed, SEEDS)
         if self.film is not None:
@@ -90,17 +90,19 @@ class Command:
         return 0
 
     def _live(self, needs: PolicyNeeds, task: str) -> int:
+        from contextlib import ExitStack
+
         from ...policies.runtime import PolicyAgent
         from ...robot.rig import load_rig
         from ...sim.emulate.stage import Stage
         from ...sim.tasks import load_task
-        from ..devices.local import on_this_machine
         from ..keys import Keys
-        from ..live import STAND_S, open_cell, rearm, run_live, stand, stopped
+        from ..live import STAND_S, acting, open_cell, rearm, resized, run_live, stand, stopped
+        from ..live_recording import LiveRecording
         from ..progress import say
         from ..stopping import asked
 
-        rig = load_rig(self.rig) if self.emulated else on_this_machine(self.rig)
+        rig = load_rig(self.rig)
         agent = PolicyAgent.load(self.policy, rig, allow_changed_rig=self.allow_changed_rig)
         stage = Stage(task, self.seed, needs.size) if self.emulated else None
         seeds = range(self.seed, self.seed + self.episodes)
@@ -110,14 +112,26 @@ class Command:
             " ": lambda: [cell.guard.estop("space bar") for cell in cells],
             "r": lambda: [rearm(cell) for cell in cells],
         }
-        with Keys(actions) as keys, open_cell(rig, stage, needs.cameras, size=needs.size) as cell:
+        with ExitStack() as stack:
+            recording: LiveRecording | None = None
+            if self.record is not None:
+                backend = "emulated" if self.emulated else "real"
+                shown = resized(rig, needs.size)
+                recording = LiveRecording(self.record, shown, load_task(task), needs.cameras, backend)
+                stack.enter_context(recording)
+            keys = stack.enter_context(Keys(actions))
+            cell = stack.enter_context(open_cell(rig, stage, needs.cameras, size=needs.size))
             cells.append(cell)
             if keys.active:
                 say("space: e-stop; r: re-arm; Ctrl-C: park and end")
-            for protection in cell.guard.protections():
+            found = acting(cell)
+            say(f"protections active: {', '.join(p.name for p in found if p.active)}")
+            for protection in found:
                 if not protection.active:
                     say(f"not active: {protection.name} ({protection.detail})")
-            for result in run_live(cell, agent, seeds, load_task(task).horizon_s, stopped=asked):
+            for result in run_live(
+                cell, agent, seeds, load_task(task).horizon_s, stopped=asked, recording=recording
+            ):
                 successes, ran = successes + result.success, ran + 1
                 acted = ", ".join(f"{name} {ticks}" for name, ticks in sorted(result.limits.items()))
                 timing = result.loop.summary()
@@ -128,6 +142,8 @@ class Command:
                     f"{timing.get('lateness_p99_ms', 0.0):.1f} ms (p99), {result.loop.overruns} overruns; "
                     f"guard ticks: {acted or 'none'}"
                 )
+                if result.kept is not None and result.kept.trouble:
+                    say(f"recording: {result.kept.trouble}")
             if cell.guard.mode in ("fault", "estop"):
                 ran = 0
                 say(f"guard: {cell.guard.mode}: {cell.guard.reason}")
@@ -141,4 +157,7 @@ class Command:
                 stand(cell, None if keys.active else STAND_S)
         if self.emulated:
             say(f"{task}: {successes} of {self.episodes} episodes succeeded")
-        return 0 if ran == self.episodes else 1
+        if recording is not None:
+            say(f"{self.record}: {recording.saved} of {self.episodes} episodes recorded")
+        whole = recording is None or recording.saved == self.episodes
+        return 0 if ran == self.episodes and whole else 1
