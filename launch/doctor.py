@@ -13,10 +13,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..robot.clock import Stopwatch
+from ..robot.clock import RealClock, Stopwatch
 from . import doctor_checks as machine
 from .doctor_checks import Check, apt, explain
+
+if TYPE_CHECKING:
+    from ..robot.machine import LocalRig
+    from .devices.ports import Places
 
 INSTALL = "pip install -c constraints.txt -e ."
 PACKAGES = (
@@ -196,15 +201,42 @@ NEEDED = (
 
 def examine() -> list[Check]:
     """Run every check; one that raises is a `fail` with its message, never a traceback."""
-    found = []
-    for name, check in CHECKS.items():
-        try:
-            found.append(check())
-        except Exception as error:  # noqa: BLE001 - a broken library may raise anything
-            message = str(error).strip().partition("\n")[0] or "no message"
-            why, fix = explain(error) or (f"{type(error).__name__}: {message}", INSTALL)
-            found.append(Check(name, "fail", why, fix))
+    return [check for name, run in CHECKS.items() for check in caught(name, lambda run=run: [run()])]
+
+
+def examine_rig(local: LocalRig, rig: str, places: Places | None = None) -> list[Check]:
+    """Look at the devices of `local`, which the user calls `rig`: reads alone, moves nothing, and leaves a bus alone
+    that another process owns."""
+    from .devices.arm_checks import arm_checks
+    from .devices.camera_checks import camera_checks
+    from .devices.local import same_port_twice
+    from .devices.ports import Places
+
+    places, clock = places or Places(), RealClock()
+    found = [Check("machine file", "ok" if local.file.exists() else "skip", _machine(local))]
+    if twice := same_port_twice(local):
+        found.append(Check("ports", "fail", twice, f"twinloop setup-devices --rig {rig}"))
+    for name in local.rig.arms:
+        found += caught(f"{name} arm", lambda name=name: arm_checks(local, name, rig, places, clock))
+    for name in local.rig.cameras:
+        found += caught(f"{name} camera", lambda name=name: camera_checks(local, name, rig, places))
     return found
+
+
+def caught(name: str, run: Callable[[], Iterable[Check]]) -> list[Check]:
+    """What `run` finds; what it raises is a `fail` of `name`."""
+    found: list[Check] = []
+    try:
+        found.extend(run())
+    except Exception as error:  # noqa: BLE001 - a broken library may raise anything
+        message = str(error).strip().partition("\n")[0] or "no message"
+        why, fix = explain(error) or (f"{type(error).__name__}: {message}", INSTALL)
+        found.append(Check(name, "fail", why, fix))
+    return found
+
+
+def _machine(local: LocalRig) -> str:
+    return f"{local.file}{'' if local.file.exists() else ': none yet; `twinloop setup-devices` writes it'}"
 
 
 def blocked(found: Iterable[Check]) -> list[str]:

@@ -10,7 +10,9 @@ from ..rig import Rig
 from . import ArmDevices
 from .chain import TURN, Motor, ServoChain
 from .devices import ChainArm, ChainGripper
+from .servo_line import ServoLine
 from .sts3215 import Sts3215Family
+from .sts3215_setup import Sts3215Kind
 
 BAUD = 1_000_000
 
@@ -30,6 +32,11 @@ def connect(name: str, rig: Rig, port: str, clock: Clock) -> ArmDevices:
         ChainArm(name, rig.joint_spec(name), chain),
         None if gripper is None else ChainGripper(gripper, rig.grippers[gripper], model, chain),
     )
+
+
+def servo_line(rig: Rig, name: str) -> ServoLine:
+    """The servos of arm `name`, to be examined and numbered; raises as `motors` does."""
+    return ServoLine(Sts3215Kind(), BAUD, {id: motor.name for motor in motors(rig, name) for id in motor.ids})
 
 
 def motors(rig: Rig, name: str) -> list[Motor]:

@@ -110,12 +110,26 @@ def _is_terminal(path: str) -> bool:
 
 
 def port_owners(path: str) -> list[int]:
-    """Ids of other processes that have the device `path` open, as far as /proc shows them to us."""
+    """Ids of other processes that have the device `path` open, as far as /proc shows them to us.
+
+    Who emulates a device on a pseudo-terminal has it open, too, and is not meant.
+    """
     target, owners = os.path.realpath(path), []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if any(os.path.realpath(fd) == target for fd in (process / "fd").iterdir()):
+            holds = any(os.path.realpath(fd) == target for fd in (process / "fd").iterdir())
+            if holds and not _is_other_end(process, target):
                 owners.append(int(process.name))
     return sorted(owners)
+
+
+def _is_other_end(process: Path, terminal: str) -> bool:
+    """Whether `process` has the master of the pseudo-terminal /dev/pts/N (fdinfo: Linux, filesystems/proc.rst)."""
+    _, pts, number = terminal.rpartition("/pts/")
+    if not pts:
+        return False
+    wanted = f"tty-index:\t{number}"
+    infos = (process / "fdinfo" / fd.name for fd in (process / "fd").iterdir())
+    return any(wanted in info.read_text().splitlines() for info in infos)

@@ -36,6 +36,9 @@ class OpenCvSource:
         self._live = True
         self._seq = 0
         self._due_ns = 0
+        self.delivered: tuple[int, int] | None = (
+            None  # width and height of the last picture before resizing, px
+        )
 
     def open(self) -> None:
         config, device = self._config, self._config.device or "0"
@@ -77,6 +80,7 @@ class OpenCvSource:
         arrived = self._clock.now()
         self._seq += 1
         width, height = self._config.width, self._config.height
+        self.delivered = picture.shape[1], picture.shape[0]
         if picture.shape[:2] != (height, width):
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
