@@ -63,6 +63,21 @@ class Servo:
         """Viscous friction plus back-EMF, N·m·s/rad."""
         return self.viscous_n_m_s + self.kt**2 / self.resistance_ohm
 
+    @property
+    def back_emf(self) -> float:
+        """Torque that back-EMF takes per speed, N·m·s/rad."""
+        return self.kt**2 / self.resistance_ohm
+
+    @property
+    def step(self) -> float:
+        """One count of the encoder, rad."""
+        return RAD_PER_COUNT
+
+    def steady_c(self, tau: float) -> float:
+        """Temperature, °C, that the winding tends to at a torque (N·m): copper loss (tau / kt)^2 R."""
+        loss_w = (tau / self.kt) ** 2 * self.resistance_ohm
+        return self.ambient_c + self.thermal_resistance_c_w * loss_w
+
 
 STS3215_7V4 = Servo(
     name="sts3215_7v4",
@@ -84,8 +99,75 @@ STS3215_12V = replace(
     viscous_n_m_s=0.0408,
 )
 
+# Goal error in counts times KpP / 128 is the PWM, of which 885 are all (e-manual, position control).
+X_DUTY_PER_RAD = COUNTS_PER_TURN / (2.0 * math.pi) / 128.0 / 885.0
+X_KP = 800.0  # Position P Gain that the drivers write
+
+
+def datasheet_servo(
+    name: str,
+    *,
+    voltage_v: float,
+    stall_n_m: float,
+    stall_a: float,
+    no_load_rad_s: float,
+    armature_kg_m2: float,
+    coulomb_n_m: float,
+    motors: int = 1,
+) -> Servo:
+    """A Dynamixel X servo by its datasheet; `motors` of them on one shaft have their torques and currents added.
+
+    Stall gives `kt = stall_n_m / stall_a` and `R = voltage_v / stall_a`, both at the output. From standstill to
+    free running the torque falls from `stall_n_m` to `coulomb_n_m`, by more than back-EMF alone takes because
+    gears lose power: what is left is `viscous = (stall_n_m - coulomb_n_m) / no_load_rad_s - kt^2 / R`.
+    """
+    kt, resistance = stall_n_m / stall_a, voltage_v / stall_a
+    viscous = (stall_n_m - coulomb_n_m) / no_load_rad_s - kt**2 / resistance
+    return Servo(
+        name=name,
+        voltage_v=voltage_v,
+        kt=kt,
+        resistance_ohm=resistance / motors,
+        armature_kg_m2=motors * armature_kg_m2,
+        coulomb_n_m=motors * coulomb_n_m,
+        viscous_n_m_s=motors * viscous,
+        kp_register=X_KP,
+        duty_per_rad=X_DUTY_PER_RAD,
+        duty_max=1.0,
+    )
+
+
+_RPM = 2.0 * math.pi / 60.0
+
+# Electrical part and friction of the XL330 at 5 V: Rhoban/bam `bam/params/xl330/m1.json` at 11bb7ecc.
+XL330_M288 = Servo(
+    name="xl330_m288",
+    voltage_v=5.0,
+    kt=0.37005,
+    resistance_ohm=3.49835,
+    armature_kg_m2=0.00199,
+    coulomb_n_m=0.01821,
+    viscous_n_m_s=0.0059,
+    kp_register=X_KP,
+    duty_per_rad=X_DUTY_PER_RAD,
+    duty_max=1.0,
+    thermal_resistance_c_w=20.0,  # estimate: 18 g of plastic
+    thermal_time_s=120.0,
+)
+# Datasheets: emanual.robotis.com/docs/en/dxl/x/. Armature and Coulomb friction of the XL430 are an estimate
+# between those measured on XL330 and STS3215, gears and motors of the same kind.
+XL430_W250 = datasheet_servo(
+    "xl430_w250",
+    voltage_v=12.0,
+    stall_n_m=1.5,
+    stall_a=1.4,
+    no_load_rad_s=61 * _RPM,
+    armature_kg_m2=0.01,
+    coulomb_n_m=0.05,
+)
+
 SERVOS: Mapping[str, Servo] = MappingProxyType(
-    {servo.name: servo for servo in (STS3215_7V4, STS3215_12V)}
+    {servo.name: servo for servo in (STS3215_7V4, STS3215_12V, XL330_M288, XL430_W250)}
 )  # by the names that arm descriptions use
 
 # Longest command and sensor delay that the history buffers hold, in physics steps.
@@ -135,6 +217,6 @@ def add_servo(spec: mujoco.MjSpec, joint: str, servo: Servo, play: bool = True) 
         sensor.nsample = SENSE_SAMPLES
 
 
-def to_counts(q: F64) -> F64:
-    """Round angles (..., rad) to the encoder's 4096 counts a turn; returns rad."""
-    return np.rint(q * (1.0 / RAD_PER_COUNT)) * RAD_PER_COUNT
+def to_counts(q: F64, step: float | F64 = RAD_PER_COUNT) -> F64:
+    """Round joint coordinates (..., n) to counts of the encoders, `step` each (rad or m, one or n values)."""
+    return np.rint(q * (1.0 / step)) * step
