@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from ..buses import Bus
 from ..errors import DeviceError
 from ..interfaces import Clock
-from .family import Family, Feedback
+from .family import Family, Feedback, Watchdog
 
 log = logging.getLogger(__name__)
 
 TURN = 2.0 * math.pi  # rad
 ATTEMPTS = 3  # cycles in which every motor must answer once, while opening
-NEAR_RAD = 0.02  # a first goal after lost power may be that far from where the motor stands
+NEAR_RAD = 0.02  # a first goal after an interruption may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
+INTERRUPTED: Mapping[str, str] = MappingProxyType(  # fault -> what happened
+    {"lost_power": "lost its power", "motor_watchdog": "stopped by itself, since nobody spoke to it"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,12 @@ class Motor:
     """A joint's servo (or two, on one shaft) and how its encoder lies in the joint."""
 
     name: str
-    ids: tuple[int, ...]  # the first is read; the others turn with it
-    zero_rad: float  # joint angle in the middle of the encoder's range
+    ids: tuple[int, ...]  # the first one's encoder is the joint's; the others turn with it
+    zero_rad: float  # joint angle (m for a prismatic one) in the middle of the encoder's range
     sign: int = 1  # -1: the encoder counts against the joint
     mirrored: tuple[bool, ...] = (False,)  # by id: mounted the other way round
+    servo: str = "sts3215"  # kind
+    registers: Mapping[str, int] = field(default_factory=dict)  # what its servos are set to, by register
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +55,30 @@ class ServoChain:
 
     Every device calls `cycle` under its own name: the first that has seen the last readings asks the servos
     anew, the others get what it got.
+
+    Where the servos have a watchdog, it is armed by the first goal: before that they only hold, and whoever opens
+    an arm may take his time. It is looked after whenever a servo has not answered for half its limit, and off
+    again before torque goes off.
     """
 
     def __init__(self, bus: Bus, family: Family, motors: Sequence[Motor], clock: Clock) -> None:
         self.bus = bus
         self._family = family
         self._motors = {motor.name: motor for motor in motors}
-        self._ids = [motor.ids[0] for motor in motors]
+        self._ids = [id for motor in motors for id in motor.ids]
         self._clock = clock
         self._users: set[str] = set()
         self._seen: set[str] = set()  # users that have had the latest readings
         self._readings: dict[str, Reading] = {}
         self._lost_ns: int | None = None  # when the port went away, or was last tried
         self._on: set[int] = set()  # ids whose torque we switched on
-        self._dropped: set[str] = set()  # motors that lost power: they obey no goal that is not near
+        self._dropped: dict[
+            str, str
+        ] = {}  # motor that was interrupted -> fault; obeys no goal that is not near
+        self._shifts: dict[int, float] = {}  # id -> turns by which its encoder is ahead of its shaft's first
+        self._led: set[int] = set()  # ids that have had a goal
+        self._watched: set[int] = set()  # ids whose watchdog is known to be armed
+        self._heard_ns: dict[int, int] = {}  # id -> its latest answer
 
     def open(self, user: str, names: Sequence[str]) -> None:
         """Make the motors `names` hold where they are: goal := present, then torque on. Raises `DeviceError`."""
@@ -80,6 +96,7 @@ class ServoChain:
             for id in self._motors[name].ids:
                 if id not in self._on:  # opening failed before: what holds there is not ours
                     continue
+                self._led.discard(id)
                 try:
                     self._family.torque(self.bus, id, False)
                     self._on.discard(id)
@@ -118,57 +135,104 @@ class ServoChain:
         Raises `DeviceError`, with nothing sent, for an angle that is not finite, and for a motor that lost its
         power and is told to go elsewhere than it stands: where it is, nobody meant it to be.
         """
-        packets: dict[int, dict[int, bytes]] = {}
         for name, angle in goals_rad.items():
             if not math.isfinite(angle):
                 raise DeviceError(f"{name}: goal {angle} is not finite; nothing was sent")
-            if name in self._dropped and abs(angle - self._readings[name].q) > NEAR_RAD:
-                raise DeviceError(f"{name}: lost its power; re-arm to go on from where it stands")
+            fault = self._dropped.get(name)
+            if fault is not None and abs(angle - self._readings[name].q) > NEAR_RAD:
+                raise DeviceError(f"{name}: {INTERRUPTED[fault]}; re-arm to go on from where it stands")
+        self._send(goals_rad)
+        for name in goals_rad:
+            self._dropped.pop(name, None)
+            self._led.update(self._motors[name].ids)
+
+    @property
+    def watchdog_ns(self) -> int | None:
+        """After how long a silence the servos stop by themselves; None: they do not."""
+        return None if self._family.watchdog is None else self._family.watchdog.limit_ns
+
+    def _send(self, goals_rad: Mapping[str, float]) -> None:
+        turns: dict[int, float] = {}
+        for name, angle in goals_rad.items():
             motor = self._motors[name]
-            turns = motor.sign * (angle - motor.zero_rad) / TURN
+            first = motor.sign * (angle - motor.zero_rad) / TURN
             for id, mirrored in zip(motor.ids, motor.mirrored, strict=True):
-                address, data = self._family.goal(-turns if mirrored else turns)
-                packets.setdefault(address, {})[id] = data
-        for address, values in packets.items():
-            try:
-                self.bus.sync_write(address, values)
-            except DeviceError:
-                if self._lost_ns is None:  # else `cycle` waits for its next attempt
-                    self._lost_ns = self._clock.now()
-                raise
-        self._dropped -= goals_rad.keys()
+                shifted = first + self._shifts.get(id, 0.0)
+                turns[id] = -shifted if mirrored else shifted
+        try:
+            self._family.command(self.bus, turns)
+        except DeviceError:
+            if self._lost_ns is None:  # else `cycle` waits for its next attempt
+                self._lost_ns = self._clock.now()
+            raise
 
     def _hold(self, names: Sequence[str]) -> None:
+        """Goal := present, each servo's own: two on one shaft are never told to pull against one another."""
+        seen: dict[int, Feedback] = {}
         for _ in range(ATTEMPTS):
-            self._ask()
+            seen |= self._ask()
             if all(name in self._readings for name in names):
                 break
-        self.command({name: reading.q for name, reading in zip(names, self._latest(names), strict=True)})
+        latest = self._latest(names)
+        for motor in (self._motors[name] for name in names):
+            ends = [
+                -seen[id].turns if mirrored else seen[id].turns
+                for id, mirrored in zip(motor.ids, motor.mirrored, strict=True)
+            ]
+            self._shifts.update({id: end - ends[0] for id, end in zip(motor.ids, ends, strict=True)})
+        self._send({name: reading.q for name, reading in zip(names, latest, strict=True)})
 
     def _latest(self, names: Sequence[str]) -> list[Reading]:
         silent = [name for name in names if name not in self._readings]
         if silent:
             raise DeviceError(f"{', '.join(silent)}: no answer; check power, cables and ids")
         return [
-            replace(reading, faults=(*reading.faults, "lost_power")) if name in self._dropped else reading
+            replace(reading, faults=(*reading.faults, self._dropped[name]))
+            if name in self._dropped
+            else reading
             for name, reading in ((name, self._readings[name]) for name in names)
         ]
 
-    def _ask(self) -> None:
-        address, size = self._family.feedback
+    def _ask(self) -> dict[int, Feedback]:
+        """One cycle of the bus. A motor whose servos did not all answer keeps its reading, and its time."""
         asked_ns = self._clock.now()
         try:
-            answers = self.bus.sync_read(self._ids, address, size)
+            answers = self._family.read(self.bus, self._ids)
+            t_ns = (asked_ns + self._clock.now()) // 2
+            for motor in self._motors.values():
+                if answers.keys() >= set(motor.ids):
+                    self._readings[motor.name] = _in_joint(motor, [answers[id] for id in motor.ids], t_ns)
+            if self._family.watchdog is not None:
+                self._watch(self._family.watchdog, answers.keys(), asked_ns)
         except DeviceError:
             self._lost_ns = self._clock.now()
             raise
-        t_ns = (asked_ns + self._clock.now()) // 2
-        for motor in self._motors.values():
-            answer = answers.get(motor.ids[0])
-            if answer is not None:
-                self._readings[motor.name] = _in_joint(
-                    motor, self._family.decode(answer.data, answer.error), t_ns
-                )
+        return answers
+
+    def _watch(self, watchdog: Watchdog, answered: Set[int], now_ns: int) -> None:
+        """Arm the watchdogs of servos that were led, and find those that stopped while nobody spoke to them."""
+        long = watchdog.limit_ns // 2
+        self._watched -= {id for id in answered if now_ns - self._heard_ns.get(id, now_ns) > long}
+        self._heard_ns.update(dict.fromkeys(answered, now_ns))
+        unsure = sorted((self._led & answered) - self._watched)
+        if not unsure:
+            return
+        states = watchdog.states(self.bus, unsure)
+        self._watched |= {id for id, state in states.items() if state == "armed"}
+        stopped = [id for id, state in states.items() if state == "stopped"]
+        if stopped:
+            names = [
+                m.name
+                for m in self._motors.values()
+                if not answered.isdisjoint(m.ids) and not set(stopped).isdisjoint(m.ids)
+            ]
+            watchdog.clear(self.bus, stopped)
+            self._send({name: self._readings[name].q for name in names})
+            self._dropped |= dict.fromkeys(names, "motor_watchdog")
+            log.warning("%s: %s", ", ".join(names), INTERRUPTED["motor_watchdog"])
+        off = [id for id, state in states.items() if state == "off"]
+        if off:
+            watchdog.arm(self.bus, off)  # known to be armed when `states` says so, one cycle later
 
     def _find_again(self) -> None:
         """Open the port anew. Servos that still hold go on; those that lost power are told to stand where they
@@ -179,40 +243,46 @@ class ServoChain:
         self._lost_ns = now
         self.bus.close()
         self.bus.open()
-        address, size = self._family.standing
-        found = self.bus.sync_read(sorted(self._on), address, size)
+        found = self._family.holding(self.bus, sorted(self._on))
         if len(found) < len(self._on):
             raise DeviceError("port back, but not all servos answer; trying again")
-        off = {id for id, answer in found.items() if not self._family.holds(answer.data)}
+        off = {id for id, holds in found.items() if not holds}
         dropped = {motor.name for motor in self._motors.values() if off.intersection(motor.ids)}
         self._readings.clear()
         if dropped:
             self._energise(sorted(dropped))
-        self._lost_ns, self._dropped = None, dropped
+        self._lost_ns, self._dropped = None, dict.fromkeys(dropped, "lost_power")
         log.warning(
             "port back; %s", f"lost their power: {', '.join(sorted(dropped))}" if dropped else "all held"
         )
 
     def _energise(self, names: Sequence[str]) -> None:
         """Goal := present, then torque on."""
-        for name in names:
-            for id in self._motors[name].ids:
-                self._family.prepare(self.bus, id)
+        ids = [id for name in names for id in self._motors[name].ids]
+        self._led -= set(ids)
+        self._watched -= set(ids)
+        for id in ids:
+            self._family.prepare(self.bus, id)
         self._hold(names)
-        for name in names:
-            for id in self._motors[name].ids:
-                self._family.torque(self.bus, id, True)
-                self._on.add(id)
+        for id in ids:
+            self._family.torque(self.bus, id, True)
+            self._on.add(id)
 
 
-def _in_joint(motor: Motor, seen: Feedback, t_ns: int) -> Reading:
-    sign = motor.sign * (-1 if motor.mirrored[0] else 1)
+def _in_joint(motor: Motor, seen: Sequence[Feedback], t_ns: int) -> Reading:
+    signs = [motor.sign * (-1 if mirrored else 1) for mirrored in motor.mirrored]
+    torques = [sign * each.torque_n_m for sign, each in zip(signs, seen, strict=True)]
+    first = seen[0]
     return Reading(
         t_ns,
-        motor.zero_rad + sign * seen.turns * TURN,
-        sign * seen.turns_s * TURN,
-        sign * seen.torque_n_m * len(motor.ids),
-        seen.temperature_c,
-        seen.voltage_v,
-        seen.faults,
+        motor.zero_rad + signs[0] * first.turns * TURN,
+        signs[0] * first.turns_s * TURN,
+        sum(torques),
+        max(each.temperature_c for each in seen),
+        min(each.voltage_v for each in seen),
+        tuple(
+            fault if len(seen) == 1 else f"servo {id}: {fault}"
+            for id, each in zip(motor.ids, seen, strict=True)
+            for fault in each.faults
+        ),
     )

@@ -7,6 +7,7 @@ version (bam, `params/feetech_sts3215_7_4V/m1.json`): duty * V * kt / R, less th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from ..buses import Bus
 from ..buses.feetech import FAULTS, sign_magnitude, signed
@@ -29,15 +30,19 @@ WANTED = {  # (address, bytes): value. The first is in the EEPROM, where a write
 
 
 class Sts3215Family:
-    """Registers of the STS3215, with the gain `p` (its register)."""
+    """Registers of the STS3215."""
 
-    feedback = (PRESENT, FEEDBACK_BYTES)
-    standing = (TORQUE, 1)
+    watchdog = None
 
-    def holds(self, data: bytes) -> bool:
-        return data == b"\1"
+    def read(self, bus: Bus, ids: Sequence[int]) -> dict[int, Feedback]:
+        answers = bus.sync_read(ids, PRESENT, FEEDBACK_BYTES)
+        return {id: self.decode(answer.data, answer.error) for id, answer in answers.items()}
+
+    def holding(self, bus: Bus, ids: Sequence[int]) -> dict[int, bool]:
+        return {id: answer.data == b"\1" for id, answer in bus.sync_read(ids, TORQUE, 1).items()}
 
     def decode(self, data: bytes, error: int) -> Feedback:
+        """The bytes from the position to the temperature, and the error byte."""
         counts, speed, load = (int.from_bytes(data[k : k + 2], "little") for k in (0, 2, 4))
         volts, turns_s = data[6] / 10.0, signed(speed, SIGN) / COUNTS
         duty = signed(load, LOAD_SIGN) / 1000.0
@@ -47,9 +52,8 @@ class Sts3215Family:
             (signed(counts, SIGN) - CENTRE) / COUNTS, turns_s, torque, float(data[7]), volts, faults
         )
 
-    def goal(self, turns: float) -> tuple[int, bytes]:
-        counts = max(-32767, min(32767, round(turns * COUNTS) + CENTRE))
-        return GOAL, sign_magnitude(counts, SIGN).to_bytes(2, "little")
+    def command(self, bus: Bus, turns: Mapping[int, float]) -> None:
+        bus.sync_write(GOAL, {id: _counts(value).to_bytes(2, "little") for id, value in turns.items()})
 
     def prepare(self, bus: Bus, id: int) -> None:
         model = int.from_bytes(bus.read(id, MODEL_NUMBER, 2), "little")
@@ -64,3 +68,7 @@ class Sts3215Family:
 
     def torque(self, bus: Bus, id: int, on: bool) -> None:
         bus.write(id, TORQUE, bytes((on,)))
+
+
+def _counts(turns: float) -> int:
+    return sign_magnitude(max(-32767, min(32767, round(turns * COUNTS) + CENTRE)), SIGN)

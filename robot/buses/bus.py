@@ -99,9 +99,17 @@ class Bus:
         self, packet: bytes, ids: Iterable[int], size: int, deadline_ns: int | None = None
     ) -> dict[int, Answer]:
         """Send `packet` and collect an answer of at most `size` bytes of data from each of `ids`."""
+        ids = list(ids)
+        answers = self.collect(packet, ids, size, deadline_ns)
+        self.count(ids, answers)
+        return answers
+
+    def collect(
+        self, packet: bytes, ids: Iterable[int], size: int, deadline_ns: int | None = None
+    ) -> dict[int, Answer]:
+        """`exchange` that leaves it to the caller to `count` what came; what came damaged is counted here."""
         waiting = set(ids)
         counters, answers = self.counters, dict[int, Answer]()
-        counters.asked += len(waiting)
         self._discard()
         on_wire = len(packet) + len(waiting) * (size + self.framing.overhead)
         until = self._clock.now() + on_wire * self._ns_per_byte
@@ -121,13 +129,17 @@ class Bus:
             elif found.id in waiting:
                 waiting.discard(found.id)
                 answers[found.id] = found
-                counters.answered += 1
-                if found.error:
-                    counters.errors[found.id, found.error] += 1
             else:
                 counters.stray += 1
-        counters.missing.update(waiting)
         return answers
+
+    def count(self, ids: Sequence[int], answers: Mapping[int, Answer]) -> None:
+        """Count who of those asked answered, and with which error."""
+        counters = self.counters
+        counters.asked += len(ids)
+        counters.answered += len(answers)
+        counters.missing.update(id for id in ids if id not in answers)
+        counters.errors.update((id, answer.error) for id, answer in answers.items() if answer.error)
 
     def _insist(self, id: int, instruction: int, parameters: bytes, size: int, attempts: int) -> Answer:
         packet = self.framing.packet(id, instruction, parameters)

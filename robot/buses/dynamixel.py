@@ -80,12 +80,14 @@ def fast_sync_read(bus: Bus, ids: Sequence[int], address: int, size: int) -> dic
     number = bus.framing.number
     asked = bus.framing.packet(BROADCAST, FAST_SYNC_READ, number(address) + number(size) + bytes(ids))
     step = size + 4
-    whole = bus.exchange(asked, [BROADCAST], len(ids) * step - 3).get(BROADCAST)
-    if whole is None or len(whole.data) != len(ids) * step - 3:
-        return {}
-    blob = bytes((whole.error,)) + whole.data
-    starts = range(0, len(ids) * step, step)
-    return {blob[k + 1]: Answer(blob[k + 1], blob[k], blob[k + 2 : k + 2 + size]) for k in starts}
+    whole = bus.collect(asked, [BROADCAST], len(ids) * step - 3).get(BROADCAST)
+    answers: dict[int, Answer] = {}
+    if whole is not None and len(whole.data) == len(ids) * step - 3:
+        blob = bytes((whole.error,)) + whole.data
+        for k in range(0, len(ids) * step, step):
+            answers[blob[k + 1]] = Answer(blob[k + 1], blob[k], blob[k + 2 : k + 2 + size])
+    bus.count(ids, answers)
+    return answers
 
 
 def crc16(data: bytes | bytearray) -> int:
