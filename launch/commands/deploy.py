@@ -96,13 +96,14 @@ class Command:
         from ...robot.rig import load_rig
         from ...sim.emulate.stage import Stage
         from ...sim.tasks import load_task
+        from ..devices.local import on_this_machine
         from ..keys import Keys
         from ..live import STAND_S, acting, open_cell, rearm, resized, run_live, stand, stopped
         from ..live_recording import LiveRecording
         from ..progress import say
         from ..stopping import asked
 
-        rig = load_rig(self.rig)
+        rig = load_rig(self.rig) if self.emulated else on_this_machine(self.rig)
         agent = PolicyAgent.load(self.policy, rig, allow_changed_rig=self.allow_changed_rig)
         stage = Stage(task, self.seed, needs.size) if self.emulated else None
         seeds = range(self.seed, self.seed + self.episodes)
