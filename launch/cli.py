@@ -34,6 +34,7 @@ ORDER = (
     "blackbox",
     "dataset",
     "rigs",
+    "setup-devices",
     "doctor",
     "bench",
 )
@@ -47,8 +48,13 @@ NEWS_OF_DISK = {
 
 def command_names() -> list[str]:
     """All commands: the usual order first, then others by name."""
-    found = {path.stem for path in COMMANDS.glob("*.py") if not path.stem.startswith("_")}
+    found = {path.stem.replace("_", "-") for path in COMMANDS.glob("*.py") if not path.stem.startswith("_")}
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+
+
+def command_file(name: str) -> Path:
+    """The source of a command: `setup-devices` is setup_devices.py."""
+    return COMMANDS / f"{name.replace('-', '_')}.py"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,7 +159,7 @@ def _run(name: str, args: list[str]) -> int:
     import tyro
 
     os.environ.setdefault("MUJOCO_GL", "egl" if not os.environ.get("DISPLAY") else "glfw")
-    command = importlib.import_module(f".commands.{name}", __package__).Command
+    command = importlib.import_module(f".commands.{command_file(name).stem}", __package__).Command
     chosen = tyro.cli(
         command,
         prog=f"twinloop {name}",
@@ -166,7 +172,7 @@ def _run(name: str, args: list[str]) -> int:
 
 def _resumes(args: Sequence[str]) -> bool:
     """Whether the command that `args` began can be gone on with."""
-    module = sys.modules.get(f"{__package__}.commands.{args[0]}") if args else None
+    module = sys.modules.get(f"{__package__}.commands.{command_file(args[0]).stem}") if args else None
     return "resume" in getattr(getattr(module, "Command", None), "__dataclass_fields__", {})
 
 
@@ -192,7 +198,7 @@ def overview() -> str:
 
 def summary(name: str) -> str:
     """What a command does, from the docstring of its module."""
-    doc = ast.get_docstring(ast.parse((COMMANDS / f"{name}.py").read_text())) or ""
+    doc = ast.get_docstring(ast.parse(command_file(name).read_text())) or ""
     line = doc.splitlines()[0] if doc else ""
     return line.partition(": ")[2] or line
 

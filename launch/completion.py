@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import re
 
-from .cli import COMMANDS, command_names
+from .cli import command_file, command_names
 
 
 def options(name: str) -> list[str]:
     """Option flags of a command, the fields of its dataclasses that are no positional; and its subcommands."""
-    tree = ast.parse((COMMANDS / f"{name}.py").read_text())
+    tree = ast.parse(command_file(name).read_text())
     found = ["--help"]
     for node in tree.body:
         if isinstance(node, ast.ClassDef):

@@ -10,17 +10,15 @@ from ...robot.arms.servo_line import ServoHealth, ServoLine, servo_line, tcp_por
 from ...robot.buses import Bus
 from ...robot.errors import DeviceError, RigError
 from ...robot.interfaces import Clock
-from ...robot.lerobot_units import motor_names, read_calibration
 from ...robot.machine import LocalRig
-from ...robot.models import load_model
 from ..doctor_checks import Check
+from .calibrations import fits
 from .ports import Places, latency_check, port_check, serial_devices
 from .search import ALL_NS, Found, OpenBus, heard, opened, port_opener, search
 
 CONNECT_S = 3.0
 ANY_TCP_PORT = 80  # of a box whose port is not known: that it refuses shows that it is there
 WARM_C = 10.0  # below the firmware's limit
-OFFSET_TICKS = 8  # by which a servo and its calibration file may differ
 
 
 def arm_checks(
@@ -134,23 +132,16 @@ def calibration_check(local: LocalRig, name: str, seen: Mapping[int, ServoHealth
         why = "none: every encoder is taken to stand in its middle where the joint does; degrees off"
         return Check(title, "warn", why, f"{setup}  # takes LeRobot's calibration file")
     what = f"{config.calibration}{local.origin(f'arms.{name}.calibration')}"
-    model = load_model(config.model)
     try:
-        entries = read_calibration(config.calibration, model)
+        other = fits(config.calibration, config.model, seen)
     except RigError as error:
         lines = " ".join(str(error).split())
         return Check(title, "fail", lines, f"name the file of this arm: {setup}")
-    other = [
-        f"{joint} {seen[entries[joint].id].offset} in the servo, {entries[joint].homing_offset} in the file"
-        for joint in motor_names(model)
-        if entries[joint].id in seen
-        and abs(seen[entries[joint].id].offset - entries[joint].homing_offset) > OFFSET_TICKS
-    ]
     if other:
         fix = f"name the file of this arm ({setup}), or calibrate it anew"
         return Check(title, "fail", f"{what}: another arm's, or an old one; offsets: {', '.join(other)}", fix)
-    agreed = ", as in the servos' own memory" if seen else ""
-    return Check(title, "ok", f"{what}: {len(entries)} motors{agreed}")
+    agreed = ", and the servos remember the same offsets" if seen else ""
+    return Check(title, "ok", f"{what}: fits{agreed}")
 
 
 def reach(name: str, host: str, port: int, origin: str) -> Check:

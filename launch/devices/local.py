@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from ...robot.errors import UsageError
+from ...robot.errors import UsageError, nearest
 from ...robot.machine import LocalRig, load_local_rig
 from ...robot.rig import Rig
 from ..progress import say
@@ -19,22 +19,30 @@ def on_this_machine(rig: str) -> Rig:
 
 
 def with_ports(rig: str, ports: Sequence[str]) -> LocalRig:
-    """Load `rig`, with `--port ARM=PORT` as given on the command line; ARM= may be left out where there is one arm."""
-    chosen: dict[str, str] = {}
+    """Load `rig`, with `--port ARM=PORT` as given on the command line."""
     local = load_local_rig(rig)
-    only = next(iter(local.rig.arms)) if len(local.rig.arms) == 1 else None
-    for text in ports:
-        arm, named, port = text.partition("=")
-        if not named:
-            arm, port = only or "", text
-        if not arm or not port:
-            raise UsageError(
-                f"--port {text}: write ARM=PORT, as --port {next(iter(local.rig.arms))}=/dev/ttyACM0"
-            )
-        if arm in chosen:
-            raise UsageError(f"--port {text}: arm '{arm}' has the port {chosen[arm]} already")
-        chosen[arm] = port
-    return load_local_rig(rig, chosen) if chosen else local
+    return load_local_rig(rig, named("--port", ports, local.rig.arms)) if ports else local
+
+
+def named(option: str, texts: Sequence[str], known: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE, each given once, for a name in `known`; NAME= may be left out where there is one.
+
+    Raises `UsageError` for all else.
+    """
+    names = list(known)
+    chosen: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals and len(names) == 1:
+            name, value = names[0], text
+        if not name or not value:
+            raise UsageError(f"{option} {text}: write NAME=VALUE; names: {', '.join(names)}")
+        if name not in names:
+            raise UsageError(f"{option} {text}: nothing is called '{name}'{nearest(name, names)}")
+        if name in chosen:
+            raise UsageError(f"{option} {text}: '{name}' is {chosen[name]} already")
+        chosen[name] = value
+    return chosen
 
 
 def same_port_twice(local: LocalRig) -> str:
