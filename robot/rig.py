@@ -66,7 +66,9 @@ class GripperConfig:
     speed_m_s: float = 0.25
     acceleration_m_s2: float = 2.5
     jerk_m_s3: float = 120.0
-    force_n: float = 20.0
+    force_n: float = 20.0  # while it takes hold
+    hold_n: float = 8.0  # what it holds on with, for ever
+    hold_after_s: float = 1.0  # above `hold_n`; see robot/guard/grip.py
 
 
 @dataclass(frozen=True, slots=True)

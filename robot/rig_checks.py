@@ -21,7 +21,14 @@ _ARM_MAX = {
     "jerk_rad_s3": 200_000.0,
     "torque_n_m": 500.0,
 }
-_GRIPPER_MAX = {"speed_m_s": 5.0, "acceleration_m_s2": 200.0, "jerk_m_s3": 20_000.0, "force_n": 1000.0}
+_GRIPPER_MAX = {
+    "speed_m_s": 5.0,
+    "acceleration_m_s2": 200.0,
+    "jerk_m_s3": 20_000.0,
+    "force_n": 1000.0,
+    "hold_n": 200.0,
+    "hold_after_s": 10.0,
+}
 FAR_M = 10.0  # nothing of a rig stands farther from the origin of its cell
 _GUARD_RANGE = {
     "rate_hz": (50.0, 1000.0),

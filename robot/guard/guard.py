@@ -323,7 +323,7 @@ class Guard:
     def _react(self, now: int) -> None:
         """What the watch finds is counted, and turns into a mode."""
         for name, state in self._devices.gripper_states.items():
-            self._mover.feel(name, state.force_n, state.width_m)
+            self._mover.feel(name, state)
         for finding in self._watch.check(now, self._mover.p, self.mode == "run"):
             self.limits.note(finding.limit)
             if finding.effect == "fault" and not self._mode.latched:

@@ -50,6 +50,7 @@ LIMIT_NAMES = (
     "released_unparked",
     *(f"rejected_{reason}" for reason in REJECT_REASONS),
     "orders_lost",  # written over before the guard's process read them
+    "gripper_hold",  # held for a while: with less force from here on
 )
 
 LIMIT_BIT = {name: 1 << k for k, name in enumerate(LIMIT_NAMES)}

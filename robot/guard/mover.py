@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ..rig import Rig
-from ..types import F64
+from ..types import F64, GripperState
 from .collision import CollisionModel
 from .devices import Devices
 from .filter import LimitFilter
-from .grip import GripForce
+from .grip import GripForce, GripLimits
 from .progress import Progress
 from .step import Step
 
@@ -41,8 +41,12 @@ class Mover:
         self._along: list[str] = []  # names of what the arm slid along last
         self._note = note
         self._grips = {
-            name: GripForce(devices.force_max[name], float(devices.v_max[k]), dt_s)
-            for name, k in layout.grippers.items()
+            name: GripForce(
+                GripLimits(
+                    devices.force_max[name], config.hold_n, config.hold_after_s, float(devices.v_max[k])
+                )
+            )
+            for (name, k), config in zip(layout.grippers.items(), rig.grippers.values(), strict=True)
         }
 
     @property
@@ -62,31 +66,54 @@ class Mover:
         for grip in self._grips.values():
             grip.reset()
 
-    def feel(self, gripper: str, force_n: float, measured_m: float) -> None:
-        """A gripper's measured force and width."""
-        sent = float(self.filter.p[self._layout.grippers[gripper]])
-        self._grips[gripper].update(force_n, sent, measured_m)
+    def feel(self, gripper: str, state: GripperState) -> None:
+        """What a gripper measured last."""
+        self._grips[gripper].update(state, float(self.filter.p[self._layout.grippers[gripper]]))
 
     def stop(self) -> None:
-        """One step of the time-optimal stop; nothing when at rest."""
+        """One step of the time-optimal stop. At rest the arms stand, and a jaw that squeezes too hard gives way."""
         self._progress.reset()
-        if not self.filter.at_rest:
-            self._commit(self.filter.stop())
+        fltr = self.filter
+        arms = slice(0, self._joints)
+        if not (fltr.v[arms].any() or fltr.a[arms].any()):
+            eased = self._eased()
+            if eased is not None:
+                self._advance(eased, None, 1.0, counted=False)
+                return
+        if not fltr.at_rest:
+            self._commit(fltr.stop())
 
     def move(self, target: F64, velocity: F64 | None, speed: float, counted: bool = True) -> None:
         """One step towards `target` (M,) moving at `velocity`; with `counted`, joint limits are noted."""
-        fltr, collision, note = self.filter, self._collision, self._note
         wanted = target
         for name, k in self._layout.grippers.items():
-            width = self._grips[name].limited(float(target[k]))
+            grip = self._grips[name]
+            width = grip.limited(float(target[k]))
             if width != target[k]:
                 wanted = wanted.copy()
                 wanted[k] = width
-                note("gripper_force")
+                self._note(grip.acting)
+        self._advance(wanted, velocity, speed, counted)
+
+    def _eased(self) -> F64 | None:
+        """The commanded position with those jaws wider that squeeze too hard; None when none does. An arm that
+        stands closes nothing."""
+        eased = None
+        for name, k in self._layout.grippers.items():
+            grip = self._grips[name]
+            if grip.narrowest is not None and grip.narrowest > self.filter.p[k]:
+                eased = self.filter.p.copy() if eased is None else eased
+                eased[k] = grip.narrowest
+                self._note(grip.acting)
+        return eased
+
+    def _advance(self, wanted: F64, velocity: F64 | None, speed: float, counted: bool) -> None:
+        """`move` with the grips' forces seen to."""
+        fltr, collision, note = self.filter, self._collision, self._note
         if collision.sliding:
             self._along = collision.names(collision.sliding)
         if collision.sliding or self._progress.resting:
-            rest = self._progress.rest(target, fltr.p)
+            rest = self._progress.rest(wanted, fltr.p)
             if rest is not None:
                 wanted, velocity = np.concatenate([rest, wanted[self._joints :]]), None
                 for name in self._along:

@@ -41,6 +41,7 @@ def protections(
         Protection("joint_limits", True, f"position, velocity, acceleration, jerk at {g.rate_hz:g} Hz"),
         Protection("torque", True, f"above the limit for {SUSTAINED_NS / 1e6:g} ms: the arm yields"),
         Protection("gripper_force", bool(rig.grippers), "closing force is regulated to its limit"),
+        Protection("gripper_hold", bool(rig.grippers), _holding(rig)),
         Protection(
             "temperature",
             temperatures,
@@ -74,4 +75,11 @@ def protections(
         Protection("black_box", True, f"last {BLACKBOX_S:g} s, {blackbox}"),
         Protection("own_process", False, "the guard runs inside the caller's process"),
         Protection("motor_watchdog", False, "none that the guard could arm"),
+    )
+
+
+def _holding(rig: Rig) -> str:
+    return "; ".join(
+        f"{name}: {min(g.hold_n, g.force_n):g} N after {g.hold_after_s:g} s"
+        for name, g in rig.grippers.items()
     )

@@ -74,7 +74,7 @@ def test_nothing_stands_nowhere(value):
 
 
 def test_limits_of_grippers_cannot_be_switched_off():
-    for field in ("speed_m_s", "acceleration_m_s2", "jerk_m_s3", "force_n"):
+    for field in ("speed_m_s", "acceleration_m_s2", "jerk_m_s3", "force_n", "hold_n", "hold_after_s"):
         assert field in mistakes(grippers={"gripper": {"arm": "arm", field: 1e300}})[0]
 
 

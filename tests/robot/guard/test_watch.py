@@ -277,7 +277,7 @@ def test_a_short_tracking_error_is_no_fault():
 def test_grip_force_is_regulated_to_its_limit_and_opening_ends_it():
     bench = running()
     bench.gripper.object_m, bench.gripper.stiffness = 0.03, 1500.0  # 45 N at width 0, limit 20 N
-    bench.go(HOME, 3.0, width=0.0)
+    bench.go(HOME, 1.0, width=0.0)
     force = bench.gripper.read().force_n
     assert 0.6 * 20.0 < force < 1.05 * 20.0
     assert bench.guard.limits.total["gripper_force"] > 100 and bench.guard.mode == "run"
