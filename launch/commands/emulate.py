@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...sim.emulate.process import EmulatorProcess
 
+PUSH_MAX = 5.0  # N·m, as strong as a hand
 SHARES = ("lost", "damaged", "truncated", "doubled", "garbage")
 NOBODY: dict[str, Any] = {"silent": False, "dead": frozenset(), **dict.fromkeys(SHARES, 0.0)}
 HELP = (
     "faults, a line each: silent, dead ID ..., " + ", ".join(f"{name} SHARE" for name in SHARES)
-    + ", hot ID CELSIUS, overload ID, unplug, plug, ok; with several arms the arm's name comes first"
+    + ", hot ID CELSIUS, overload ID, push ID NM (0 ends), unplug, plug, ok; with several arms the arm's name comes "
+    "first"
 )  # fmt: skip
 
 
@@ -60,7 +63,7 @@ def switch(emulator: EmulatorProcess, words: list[str]) -> str:
     if words[0] in emulator.paths:
         arm, *words = words
     name, *values = words or ["ok"]
-    known = ("silent", "dead", *SHARES, "hot", "overload", "unplug", "plug", "ok")
+    known = ("silent", "dead", *SHARES, "hot", "overload", "push", "unplug", "plug", "ok")
     if name not in known:
         raise UsageError(f"unknown fault '{name}'{nearest(name, known)}")
     if name == "unplug":
@@ -73,10 +76,13 @@ def switch(emulator: EmulatorProcess, words: list[str]) -> str:
             emulator.heat(arm, id, float(degrees[0]))
         else:
             emulator.overload(arm, id)
+    elif name == "push":
+        emulator.push(arm, *_push(values))
     elif name == "ok":
         emulator.faults(arm, **NOBODY)
         for id in range(1, emulator.servos(arm) + 1):
             emulator.heat(arm, id, None)
+            emulator.push(arm, id, 0.0)
     elif name == "silent":
         emulator.faults(arm, silent=True)
     elif name == "dead":
@@ -95,6 +101,18 @@ def _servo(name: str, values: list[str]) -> list[int]:
             f"{name}: for example: {'hot 3 66 (servo 3 has 66 degrees)' if wanted == 2 else 'overload 3'}"
         )
     return [int(value) for value in values]
+
+
+def _push(values: list[str]) -> tuple[int, float]:
+    from ...robot.errors import UsageError
+
+    try:
+        id, torque_n_m = int(values[0]), float(values[1])
+    except (ValueError, IndexError):
+        id, torque_n_m = 0, math.nan
+    if len(values) != 2 or not abs(torque_n_m) <= PUSH_MAX:
+        raise UsageError(f"push: a servo and a torque of at most {PUSH_MAX:g} N·m, for example: push 1 0.5")
+    return id, torque_n_m
 
 
 def _ids(values: list[str]) -> list[int]:

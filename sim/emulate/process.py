@@ -112,6 +112,11 @@ class EmulatorProcess:
         self._check(arm, id)
         self._order(("overload", arm, {"id": id}))
 
+    def push(self, arm: str, id: int, torque_n_m: float) -> None:
+        """Push the joint of a servo by hand, until another push; 0 ends it. Without its torque the joint follows."""
+        self._check(arm, id)
+        self._order(("push", arm, {"id": id, "torque_n_m": torque_n_m}))
+
     def unplug(self, arm: str) -> None:
         """Pull the arm's plug: its path hangs up."""
         self._order(("unplug", arm, {}))
@@ -206,6 +211,8 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
         elif kind in ("heat", "overload"):
             servo = emulated.servos[arm].servos[values.pop("id") - 1]
             getattr(servo, kind)(**values)
+        elif kind == "push":
+            emulated.servos[arm].servos[values["id"] - 1].motor.push(values["torque_n_m"])
         elif kind == "unplug":
             terminal.close()
         elif not terminal.is_open:

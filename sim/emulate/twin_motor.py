@@ -28,7 +28,7 @@ class TwinMotor:
         self._servo = servo
         self._zero_rad = zero_rad
         self._sign = sign
-        self._actuator = int(index.actuator[k])
+        self._actuator, self._dof = int(index.actuator[k]), int(index.dof[k])
         self._q, self._dq = int(index.sense_q[k]), int(index.sense_dq[k])
         self._tau = int(index.sense_tau[k])
         self._play = int(index.sense_play[k]) if index.sense_play.size else -1
@@ -61,6 +61,10 @@ class TwinMotor:
         most = servo.torque_max * min(1.0, duty_max / servo.duty_max)
         model.actuator_forcerange[k] = -most, most
         self._twin.data.ctrl[k] = self._zero_rad + self._sign * (turns - CENTRE) * TURN
+
+    def push(self, torque_n_m: float) -> None:
+        """Somebody pushes the joint with that torque from now on, in its own direction; 0 ends that."""
+        self._twin.data.qfrc_applied[self._dof] = torque_n_m
 
     def _heat(self, current_a: float) -> None:
         """First-order winding temperature from the copper loss."""
