@@ -165,9 +165,33 @@ XL430_W250 = datasheet_servo(
     armature_kg_m2=0.01,
     coulomb_n_m=0.05,
 )
+# Armature and Coulomb friction of the XM540: those that google-deepmind/mujoco_menagerie aloha/aloha.xml at 3ae30a74
+# found on ViperX shoulders (two servos, 0.395 kg m2 and 2.0 N·m) and forearms (one, 0.14 kg m2), brought from that
+# model's stiffness (265 and 78 N·m/rad) to the datasheet's here (98 and 49). Nobody has published the XM430's: its
+# armature is an estimate, its friction that of the MX-64 (Rhoban/bam params/mx64/m1.json at ea216102).
+_XM540 = {
+    "voltage_v": 12.0,
+    "stall_n_m": 10.6,
+    "stall_a": 4.4,
+    "no_load_rad_s": 30 * _RPM,
+    "armature_kg_m2": 0.08,
+    "coulomb_n_m": 0.3,
+}
+XM540_W270 = datasheet_servo("xm540_w270", **_XM540)
+XM540_W270_PAIR = datasheet_servo("xm540_w270_pair", **_XM540, motors=2)
+XM430_W350 = datasheet_servo(
+    "xm430_w350",
+    voltage_v=12.0,
+    stall_n_m=4.1,
+    stall_a=2.3,
+    no_load_rad_s=46 * _RPM,
+    armature_kg_m2=0.02,
+    coulomb_n_m=0.09,
+)
 
+_ALL = (STS3215_7V4, STS3215_12V, XL330_M288, XL430_W250, XM540_W270, XM540_W270_PAIR, XM430_W350)
 SERVOS: Mapping[str, Servo] = MappingProxyType(
-    {servo.name: servo for servo in (STS3215_7V4, STS3215_12V, XL330_M288, XL430_W250)}
+    {servo.name: servo for servo in _ALL}
 )  # by the names that arm descriptions use
 
 # Longest command and sensor delay that the history buffers hold, in physics steps.
