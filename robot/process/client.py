@@ -22,8 +22,8 @@ from ..guard.limits import MALFORMED
 from ..guard.protections import Protection
 from ..interfaces import Clock
 from ..rig import Box, Rig
+from ..stops.page import StopPage
 from ..types import ActionChunk, Applied, ArmState, GripperState
-from .estop import StopPage
 from .layout import rig_layout
 from .orders import Order, Request, encode
 from .plan import HELLO, LOG, ORDERS_RING, STATUS_RING, ProcessPlan

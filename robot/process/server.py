@@ -22,7 +22,7 @@ from ..errors import DeviceError, GuardFault, TwinloopError
 from ..guard import Guard
 from ..guard.protections import Protection
 from ..interfaces import Arm, Clock, Gripper
-from .estop import StopPage
+from ..stops.page import StopPage
 from .orders import Order, Request, decode
 from .parent import Parent
 from .plan import HELLO, LOG, ORDERS_RING, STATUS_RING, ProcessPlan, load_plan

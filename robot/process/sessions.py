@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import DeviceError
-from .estop import NAME, StopPage
+from ..stops.page import NAME, StopPage
 from .plan import HELLO, PLAN
 
 PREFIX = "twinloop-guard-"

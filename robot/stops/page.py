@@ -1,7 +1,8 @@
 """The e-stop of a guard's session, as a page of memory: any process of this user may press it, at any time.
 
 It does not pass through the orders, which may be full or come from somebody who hangs; and it is latched here, not in
-the guard: one that is started anew finds it pressed. Two counters: presses, and those that re-arming took back.
+the guard: one that is started anew finds it pressed. Counters: presses, those that re-arming took back,
+and the looks of the sources' process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..errors import DeviceError
 
 NAME = "estop"
 SIZE, TEXT = 4096, 64  # bytes of the page; where the reason stands
-PRESSED, TAKEN_BACK = 0, 1  # words of the page
+PRESSED, TAKEN_BACK, ALIVE = 0, 1, 2  # words of the page
 
 
 class StopPage:
@@ -63,6 +64,16 @@ class StopPage:
         if self._map is None:
             raise DeviceError("e-stop: not open")
         np.frombuffer(self._map, "<u8", 2)[TAKEN_BACK] = presses
+
+    @property
+    def looks(self) -> int:
+        """How often the process of the e-stop's sources has looked at them: one that stands still hangs or is dead."""
+        return self._word(ALIVE)
+
+    def looked(self) -> None:
+        """It has looked once more."""
+        if self._map is not None:
+            np.frombuffer(self._map, "<u8", 3)[ALIVE] = self.looks + 1
 
     def close(self) -> None:
         if self._map is not None:

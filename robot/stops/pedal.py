@@ -1,0 +1,89 @@
+"""A pedal: any Linux input device, read as the kernel's `struct input_event`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Sequence
+
+from .config import PedalStop
+from .source import Press
+
+EVENT = struct.Struct("llHHi")  # seconds, microseconds, type, code, value (linux/input.h)
+EV_SYN, EV_KEY, SYN_DROPPED = 0, 1, 3  # linux/input-event-codes.h
+AGAIN_NS = 250_000_000  # between two attempts to open it
+READ = 64  # events
+
+
+class Pedal:
+    """Implements `Source`. A pedal that is pulled out, and events that the kernel had to drop, count as presses
+    where the pedal is required."""
+
+    name = "pedal"
+
+    def __init__(self, config: PedalStop) -> None:
+        self.required = config.required
+        self._config = config
+        self._descriptor: int | None = None
+        self._fault: str | None = "not opened yet"
+        self._tried_ns: int | None = None
+
+    @property
+    def fault(self) -> str | None:
+        return self._fault
+
+    @property
+    def detail(self) -> str:
+        key = "any key" if self._config.key is None else f"key {self._config.key}"
+        return f"{self._config.device}, {key}"
+
+    def look(self, now_ns: int, press: Press) -> None:
+        if self._descriptor is None:
+            if self._tried_ns is not None and now_ns - self._tried_ns < AGAIN_NS:
+                return
+            self._tried_ns = now_ns
+            self._open()
+        while self._descriptor is not None:
+            try:
+                data = os.read(self._descriptor, READ * EVENT.size)
+            except BlockingIOError:
+                return
+            except OSError:  # ENODEV
+                data = b""
+            if not data:
+                self._lose(press)
+                return
+            self._hear(data, press)
+
+    def descriptors(self) -> Sequence[int]:
+        return () if self._descriptor is None else (self._descriptor,)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self) -> None:
+        try:
+            self._descriptor = os.open(self._config.device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            self._fault = f"{self._config.device}: no permission; add yourself to the group 'input'"
+        except OSError as error:
+            self._fault = f"{self._config.device}: {error.strerror}; is it plugged in?"
+        else:
+            self._fault = None
+
+    def _lose(self, press: Press) -> None:
+        self.close()
+        self._fault = f"{self._config.device}: unplugged"
+        if self.required:
+            press("pedal unplugged")
+
+    def _hear(self, data: bytes, press: Press) -> None:
+        with contextlib.suppress(struct.error):  # half an event: the kernel gives none
+            for _, _, kind, code, value in EVENT.iter_unpack(data):
+                if kind == EV_KEY and value and self._config.key in (None, code):
+                    press(f"pedal, key {code}")
+                elif kind == EV_SYN and code == SYN_DROPPED and self.required:
+                    press("pedal: events were lost")
