@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..robot.errors import RigError, nearest
 from ..robot.models import ArmModel, load_model
 from ..robot.rig import CameraConfig, Pose, Rig
-from .servo import SERVOS, Servo, add_servo
+from .drives import MOTORS, Drive, Motor, add_motor
 from .textures import PATTERNS, texture
 
 Ids = NDArray[np.intp]
@@ -47,20 +47,20 @@ class SceneOptions:
 
     timestep_s: float = 0.0025
     backlash: bool = True
-    servo: Servo | None = None  # of all joints; None = those that the arms' descriptions name
-    servos: Mapping[str, Servo] = field(default_factory=dict)  # joint -> other servo
+    servo: Motor | None = None  # of all joints; None = those that the arms' descriptions name
+    servos: Mapping[str, Motor] = field(default_factory=dict)  # joint -> other servo
 
-    def servo_of(self, description: ArmModel, joint: str) -> Servo:
+    def servo_of(self, description: ArmModel, joint: str) -> Motor:
         """The servo on `joint`. Raises `RigError` when the description names one that the twin does not know."""
         chosen = self.servos.get(joint, self.servo)
         if chosen is not None:
             return chosen
         name = description.servo_of(joint)
-        if name not in SERVOS:
+        if name not in MOTORS:
             raise RigError(
-                f"arm description '{description.name}': {joint}: unknown servo '{name}'{nearest(name, SERVOS)}"
+                f"arm description '{description.name}': {joint}: unknown servo '{name}'{nearest(name, MOTORS)}"
             )
-        return SERVOS[name]
+        return MOTORS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Scene:
     grippers: Mapping[str, JointIndex]
     descriptions: Mapping[str, ArmModel]
     cameras: Mapping[str, int]  # rig camera -> camera id
-    servos: Mapping[str, Servo]  # joint, as the compiled model names it -> nominal servo
+    servos: Mapping[str, Motor]  # joint, as the compiled model names it -> nominal servo
     nominal: dict[str, NDArray[np.float64]]  # fields that randomisation has touched, as compiled
 
 
@@ -106,7 +106,7 @@ def build_scene(
     spec.visual.map.zfar = 10.0
     spec.stat.extent = 1.0
     _add_room(spec, rig)
-    servos: dict[str, Servo] = {}
+    servos: dict[str, Motor] = {}
     for name, arm in rig.arms.items():
         description = load_model(arm.model)
         child = mujoco.MjSpec.from_file(str(description.mjcf))
@@ -116,7 +116,11 @@ def build_scene(
         for joint in joints:
             servo = options.servo_of(description, joint)
             servos[prefix(name) + joint] = servo
-            add_servo(spec, prefix(name) + joint, servo, play=options.backlash)
+            add_motor(spec, prefix(name) + joint, servo, play=options.backlash)
+        if all(_compensates(servos[prefix(name) + joint]) for joint in description.joints):
+            for body in spec.bodies:
+                if body.name.startswith(prefix(name)):
+                    body.gravcomp = 1.0
     for name, camera in rig.cameras.items():
         _add_camera(spec, name, camera, rig)
     if add_objects is not None:
@@ -125,10 +129,10 @@ def build_scene(
     arms, grippers, descriptions = {}, {}, {}
     for name, arm in rig.arms.items():
         description = descriptions[name] = load_model(arm.model)
-        arms[name] = _index(model, [prefix(name) + j for j in description.joints], options.backlash)
+        arms[name] = _index(model, [prefix(name) + j for j in description.joints])
         gripper = rig.gripper_of(name)
         if gripper is not None and description.gripper_joint is not None:
-            grippers[gripper] = _index(model, [prefix(name) + description.gripper_joint], options.backlash)
+            grippers[gripper] = _index(model, [prefix(name) + description.gripper_joint])
     cameras = {name: model.camera(name).id for name in rig.cameras}
     nominal = {name: getattr(model, name).copy() for name in ("actuator_gainprm", "actuator_biasprm")}
     return Scene(rig, options, model, arms, grippers, descriptions, cameras, servos, nominal)
@@ -250,11 +254,20 @@ def _to_mujoco(wxyz: tuple[float, float, float, float]) -> NDArray[np.float64]:
     return quat
 
 
-def _index(model: mujoco.MjModel, names: list[str], play: bool) -> JointIndex:
+def _compensates(motor: Motor) -> bool:
+    return isinstance(motor, Drive) and motor.compensates_gravity
+
+
+def _index(model: mujoco.MjModel, names: list[str]) -> JointIndex:
     def ids(values: list[int]) -> Ids:
         return np.array(values, dtype=np.intp)
 
-    slack = [f"{n}/play" for n in names] if play else []
+    slack = [f"{n}/play" for n in names]
+    with_play = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, n) >= 0 for n in slack]
+    if not all(with_play):
+        if any(with_play):
+            raise RigError(f"{', '.join(names)}: some have play and some have none; one kind of motor an arm")
+        slack = []
     return JointIndex(
         names=tuple(names),
         joint=ids([model.joint(n).id for n in names]),

@@ -1,7 +1,7 @@
 """The twin: arms, grippers and cameras of a rig, emulated in MuJoCo below the interfaces.
 
-`Twin` is one live simulation of a `Scene`; `TwinArm` and `TwinGripper` implement `Arm` and `Gripper` as an
-STS3215 does: goals and readings in encoder counts, delayed, with backlash, calibration bias, load and
+`Twin` is one live simulation of a `Scene`; `TwinArm` and `TwinGripper` implement `Arm` and `Gripper` as the
+device does: goals and readings in encoder counts, delayed, with backlash (servos), calibration bias, load and
 temperature. `TwinRobot` puts them behind the guard; nothing in it steps physics but the clock.
 """
 
@@ -22,9 +22,10 @@ from ..robot.models import ArmModel
 from ..robot.robot import GuardedRobot
 from ..robot.types import F64, ArmState, GripperSpec, GripperState, JointSpec
 from .clock import SimClock
+from .drives import Motor, follow_equalities
 from .randomize.servo import servo_index
 from .scene import JointIndex, Scene, prefix
-from .servo import RAD_PER_COUNT, Servo, to_counts
+from .servo import RAD_PER_COUNT, to_counts
 
 THERMAL_EVERY = 40  # reads between two updates of the winding temperature
 
@@ -39,7 +40,7 @@ class _ServoGroup:
         index: JointIndex,
         clock: SimClock,
         bias_rad: F64,
-        servos: Mapping[str, Servo],
+        servos: Mapping[str, Motor],
     ) -> None:
         self._model = scene.model
         self._data = data
@@ -55,12 +56,13 @@ class _ServoGroup:
         self._gain = np.where(now > 0, now, compiled)
         sensor = scene.model.sensor(f"{index.names[0]}/q").id
         self._delay_ns = round(float(scene.model.sensor_delay[sensor]) * 1e9)
-        self._back_emf = np.array([s.kt**2 / s.resistance_ohm for s in self._servos])
+        self._back_emf = np.array([s.back_emf for s in self._servos])
+        self._step = np.array([s.step for s in self._servos])
         self._voltage = np.array([s.voltage_v for s in self._servos])
         self._torque_on = True
 
     @property
-    def servo(self) -> Servo:
+    def servo(self) -> Motor:
         return self._servos[0]
 
     def true_q(self) -> F64:
@@ -75,13 +77,13 @@ class _ServoGroup:
         q = sensed[i.sense_q]
         if i.sense_play.size:
             q = q + sensed[i.sense_play]
-        dq = to_counts(sensed[i.sense_dq])  # the speed register counts steps per second
+        dq = to_counts(sensed[i.sense_dq], self._step)  # the speed register counts steps per second
         tau = sensed[i.sense_tau] - self._back_emf * dq
         self._reads += 1
         if self._reads % THERMAL_EVERY == 0:
             self._heat(tau)
         now = self._clock.now()
-        return max(0, now - self._delay_ns), to_counts(q - self.bias_rad), dq, tau
+        return max(0, now - self._delay_ns), to_counts(q - self.bias_rad, self._step), dq, tau
 
     def write(self, q: F64) -> None:
         """Set the goal registers, (n,) rad as the device reports angles."""
@@ -89,11 +91,11 @@ class _ServoGroup:
             raise DeviceError(
                 f"{', '.join(self._index.names)}: goal {q} is not one finite angle a joint; nothing was sent"
             )
-        self._data.ctrl[self._index.actuator] = to_counts(q) + self.bias_rad
+        self._data.ctrl[self._index.actuator] = to_counts(q, self._step) + self.bias_rad
 
     def present(self) -> F64:
         """Angles as the device would report them now, without delay, (n,) rad."""
-        return to_counts(self.true_q() - self.bias_rad)
+        return to_counts(self.true_q() - self.bias_rad, self._step)
 
     def torque(self, on: bool) -> None:
         i = self._index.actuator
@@ -115,11 +117,10 @@ class _ServoGroup:
                 )
 
     def _heat(self, tau: F64) -> None:
-        """First-order winding temperature from the copper loss (tau / kt)^2 R."""
+        """First-order winding temperature."""
         dt = THERMAL_EVERY / 200.0
         for k, servo in enumerate(self._servos):
-            loss_w = (tau[k] / servo.kt) ** 2 * servo.resistance_ohm
-            steady = servo.ambient_c + servo.thermal_resistance_c_w * loss_w
+            steady = servo.steady_c(float(tau[k]))
             self._temperature[k] += dt / servo.thermal_time_s * (steady - self._temperature[k])
 
 
@@ -133,7 +134,7 @@ class TwinArm:
         data: mujoco.MjData,
         clock: SimClock,
         bias_rad: F64,
-        servos: Mapping[str, Servo],
+        servos: Mapping[str, Motor],
     ) -> None:
         self.name = name
         self._spec = scene.rig.joint_spec(name)
@@ -173,7 +174,7 @@ class TwinGripper:
         data: mujoco.MjData,
         clock: SimClock,
         bias_rad: float,
-        servos: Mapping[str, Servo],
+        servos: Mapping[str, Motor],
     ) -> None:
         self.name = name
         config = scene.rig.grippers[name]
@@ -210,10 +211,10 @@ class TwinGripper:
         self.servos.torque(False)
 
 
-def drawn_servos(scene: Scene, draw: Mapping[str, Any]) -> dict[str, Servo]:
-    """Constants of each servo by joint name: nominal, or as the episode's draw has them."""
+def drawn_servos(scene: Scene, draw: Mapping[str, Any]) -> dict[str, Motor]:
+    """Constants of each motor by joint name: nominal, or as the episode's draw has those of a servo."""
     at = servo_index(scene)
-    out: dict[str, Servo] = {}
+    out: dict[str, Motor] = dict(scene.servos)
     for k, (name, servo) in enumerate(zip(at.names, at.nominal, strict=True)):
         out[name] = replace(
             servo,
@@ -232,7 +233,7 @@ class Twin:
     """One live simulation of `scene`, from its current (possibly randomised) model values.
 
     `draw` is the episode's randomisation (see `sim.randomize`); the keys read here are
-    `sensing.encoder_bias` and `sensing.gripper_bias` (rad, one value a joint, arm after arm), and the
+    `sensing.encoder_bias` and `sensing.gripper_bias` (rad or m, one value a joint, arm after arm), and the
     servos' constants, which the registers (load, voltage, temperature) follow.
     Only one `Twin` of a scene may be alive at a time: they share `scene.model`.
     """
@@ -262,6 +263,7 @@ class Twin:
         if gripper is not None and width_m is not None:
             angle = self.scene.descriptions[arm].width_to_angle(width_m)
             self.data.qpos[self.scene.grippers[gripper].qpos] = angle
+            follow_equalities(self.model, self.data.qpos)
         self.settle()
 
     def settle(self) -> None:

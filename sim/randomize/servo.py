@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...robot.errors import UsageError
-from ..scene import Ids, Scene
+from ..scene import Ids, JointIndex, Scene
 from ..servo import COMMAND_SAMPLES, Servo
 from .param import Derived, Fields, LogUniform, Param, Uniform
 
@@ -21,11 +21,11 @@ DEG = np.pi / 180
 
 @dataclass(frozen=True, slots=True)
 class ServoIndex:
-    """All servos of a scene, arm by arm: the arm's joints, then its gripper's."""
+    """All servos of a scene, arm by arm: the arm's joints, then its gripper's. Drives are no servos."""
 
     names: tuple[str, ...]
     nominal: tuple[Servo, ...]
-    bus: Ids  # (n,) index of the arm whose supply and bus the servo shares
+    bus: Ids  # (n,) which of the arms with servos: that whose supply and bus the servo shares
     buses: int
     dof: Ids
     play: Ids  # (n,) play joint ids, or empty
@@ -34,27 +34,40 @@ class ServoIndex:
 
 def servo_index(scene: Scene) -> ServoIndex:
     """The servos of `scene` in the order of the lists in a draw."""
-    groups = []
-    for k, (arm, index) in enumerate(scene.arms.items()):
-        groups.append((k, index))
-        gripper = scene.rig.gripper_of(arm)
-        if gripper is not None and gripper in scene.grippers:
-            groups.append((k, scene.grippers[gripper]))
-    names = [name for _, index in groups for name in index.names]
+    names: list[str] = []
+    nominal: list[Servo] = []
+    bus: list[int] = []
+    parts: list[JointIndex] = []
+    buses = 0
+    for arm, index in scene.arms.items():
+        gripper = scene.grippers.get(scene.rig.gripper_of(arm) or "")
+        before = len(names)
+        for part in (index,) if gripper is None else (index, gripper):
+            found = [(name, scene.servos[name]) for name in part.names]
+            servos = [(name, servo) for name, servo in found if isinstance(servo, Servo)]
+            if len(servos) == len(found):
+                parts.append(part)
+                names += [name for name, _ in servos]
+                nominal += [servo for _, servo in servos]
+                bus += [buses] * len(servos)
+        buses += len(names) > before
+    none = np.zeros(0, dtype=np.intp)
     return ServoIndex(
         names=tuple(names),
-        nominal=tuple(scene.servos[name] for name in names),
-        bus=np.array([k for k, index in groups for _ in index.names], dtype=np.intp),
-        buses=len(scene.arms),
-        dof=np.concatenate([index.dof for _, index in groups]),
-        play=np.concatenate([index.play for _, index in groups]),
-        actuator=np.concatenate([index.actuator for _, index in groups]),
+        nominal=tuple(nominal),
+        bus=np.array(bus, dtype=np.intp),
+        buses=buses,
+        dof=np.concatenate([none, *(part.dof for part in parts)]),
+        play=np.concatenate([none, *(part.play for part in parts)]),
+        actuator=np.concatenate([none, *(part.actuator for part in parts)]),
     )
 
 
 def servo_params(scene: Scene) -> tuple[Param, ...]:
-    """Lists hold one value a servo (see `servo_index`), or one an arm where they say so."""
+    """Lists hold one value a servo (see `servo_index`), or one an arm where they say so; () without servos."""
     at = servo_index(scene)
+    if not at.names:
+        return ()
     nominal, n = at.nominal, len(at.names)
     bus = at.bus.tolist()
     volts = _supplies(at)

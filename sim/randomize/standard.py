@@ -8,6 +8,7 @@ from ...robot.errors import UsageError, nearest
 from ...robot.rig import Rig
 from ..scene import Scene
 from .cameras import camera_params
+from .drive import drive_params
 from .dynamics import dynamics_params
 from .param import GROUPS, Param
 from .randomizer import Randomizer
@@ -37,6 +38,7 @@ def standard(
         params += dynamics_params(scene)
     if "servo" in wanted:
         params += servo_params(scene)
+        params += drive_params(scene)
     if "sensing" in wanted:
         params += sensing_params(scene)
     if "camera" in wanted:
