@@ -27,5 +27,11 @@ MODEL = ArmModel(
     rest_q_rad=frozen([0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854]),
     home_q_rad=frozen([0.0, 0.0, 0.0, -2.3562, 0.0, 2.3562, 0.7854]),
     gripper=ParallelJaw(travel_max_m=0.04),
-    servos=(*["franka_large"] * 4, *["franka_small"] * 3, "franka_hand"),
+    servos=(
+        *["franka_shoulder"] * 3,
+        "franka_elbow",
+        "franka_forearm",
+        *["franka_wrist"] * 2,
+        "franka_hand",
+    ),
 )
