@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from twinloop.robot.clock import RealClock
 from twinloop.robot.loop import ControlLoop, LoopReport
+from twinloop.robot.models import load_model
 from twinloop.robot.process import GuardProcess
 from twinloop.robot.process.plan import HELLO, STATUS_RING
 from twinloop.robot.process.ring import RingReader
@@ -24,24 +25,20 @@ STANDING_RAD_S = 0.05
 
 
 class Sway:
-    """Asks the first joint to and fro about where the arm stood, 100 ms ahead. Implements `Agent`."""
+    """Asks the first joint to and fro about the home pose, 100 ms ahead. Implements `Agent`."""
 
-    def __init__(self, ahead_ms: int = 100) -> None:
+    def __init__(self, model: str = "so101") -> None:
         self.last_ns = 0  # of the last chunk
-        self._ahead_ns = ahead_ms * MS
-        self._start: np.ndarray | None = None
+        self._home = np.array(load_model(model).home_q_rad)
 
     def reset(self, seed: int) -> None:
-        self._start = None
+        pass
 
     def act(self, obs: Observation) -> ActionChunk:
-        if self._start is None:
-            self._start = obs.arms["arm"].q.copy()
         now = self.last_ns = CLOCK.now()
-        rows = now * 1e-9 + 0.02 * np.arange(5)
-        q = np.tile(self._start, (5, 1))
-        q[:, 0] += 0.2 * np.sin(2.0 * rows)
-        return ActionChunk(now, 20 * MS, {"arm": q}, {}, now + self._ahead_ns)
+        q = np.tile(self._home, (5, 1))
+        q[:, 0] += 0.2 * np.sin(2.0 * (now * 1e-9 + 0.02 * np.arange(5)))
+        return ActionChunk(now, 20 * MS, {"arm": q}, {}, now + 100 * MS)
 
 
 class Session:
@@ -88,6 +85,7 @@ class Session:
         assert self._ring is not None
         ring, kept = self._ring, []
         list(ring.poll(100_000))
+        lost = ring.lost  # while nobody looked
 
         def collect(obs: Observation, applied: Applied) -> bool:
             kept.extend(ring.poll(1000))
@@ -95,8 +93,8 @@ class Session:
 
         loop = ControlLoop(self.robot, agent or Sway(), round(1e9 / CONTROL_HZ))
         report = loop.run(round(seconds * 1e9), stop=collect)
-        if ring.lost:
-            raise RuntimeError(f"{ring.lost} bytes of the guard's words were missed")
+        if ring.lost != lost:
+            raise RuntimeError(f"{ring.lost - lost} bytes of the guard's words were missed")
         return [self._codec.unpack(message.data) for message in kept], report
 
     def until(self, mode: str, within_s: float = 10.0) -> Status:

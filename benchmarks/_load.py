@@ -24,7 +24,7 @@ LOADS = {  # name -> threads in the agent's process, threads in another one
 
 
 def pick_device() -> str:
-    """"cuda" where there is one."""
+    """ "cuda" where there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -80,9 +80,7 @@ def beside(kinds: Sequence[str], device: str) -> Iterator[None]:
             process.stdin.close()
 
 
-def _work(
-    kind: str, device: str, ended: threading.Event, begun: threading.Event, done: Counter[str]
-) -> None:
+def _work(kind: str, device: str, ended: threading.Event, begun: threading.Event, done: Counter[str]) -> None:
     step = _python if kind == "python" else _torch_step(kind, device)
     for _ in range(2):
         step()
