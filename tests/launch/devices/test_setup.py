@@ -1,0 +1,188 @@
+"""`twinloop setup-devices` as a person meets it, with two emulated arms and videos for cameras."""
+
+import os
+
+import av
+import numpy as np
+import pytest
+import yaml
+from twinloop.robot.machine import load_local_rig
+from twinloop.robot.rig import load_rig
+from twinloop.sim.emulate.process import EmulatorProcess
+from typist import Typist
+
+pytestmark = pytest.mark.slow
+RIG = "so101_bimanual"
+
+
+def video(path, values, size=(64, 48)):
+    """Pictures of one grey each, 30 a second, with some texture that moves."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("h264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for k, value in enumerate(values):
+            picture = np.full((size[1], size[0], 3), value, np.uint8)
+            picture[:, (4 * k) % size[0] :][:, :8] = value // 2
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with EmulatorProcess(load_rig(RIG)) as made:
+        yield made
+
+
+@pytest.fixture
+def person(tmp_path, emulator):
+    """Starts `twinloop setup-devices` for the emulated rig; the arms' ports are found in the emulator's folder."""
+    started = []
+
+    def start(*options, look_in=emulator.folder, rig=RIG):
+        command = ("setup-devices", "--rig", rig, "--look-in", look_in, *options)
+        started.append(Typist(*command, XDG_CONFIG_HOME=str(tmp_path), HF_HOME=str(tmp_path / "hf")))
+        return started[-1]
+
+    yield start
+    for typist in started:
+        typist.close()
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+def test_arms_are_told_apart_by_hand_and_by_plug_and_ctrl_c_keeps_what_was_found(person, emulator):
+    first, second = emulator.paths
+    typist = person()
+    said = typist.waits_for("which [w]: ")
+    assert f"'{first}'" in said and all(path in said for path in emulator.paths.values())
+    typist.types()
+    typist.waits_for("move a joint")
+    emulator.push(first, 1, 0.8)
+    assert emulator.paths[first] in typist.waits_for(f"that is arm '{first}'")
+    emulator.push(first, 1, 0.0)
+    typist.waits_for("6 of 6 servos answer")
+    typist.waits_for("[none]: ")
+    typist.types()
+    assert f"(now arm '{first}')" in typist.waits_for("which [")  # the other one is left
+    typist.interrupts()
+    assert typist.ends() == 130
+    local = load_local_rig(RIG)
+    assert [arm.port for arm in local.rig.arms.values()] == [emulator.paths[first], None]
+
+    typist = person()
+    typist.waits_for("which [")
+    typist.types()  # the one that the file has
+    typist.waits_for("[none]: ")
+    typist.types()
+    typist.waits_for("which [")
+    typist.types("u")
+    typist.waits_for("pull the plug")
+    emulator.unplug(second)
+    assert emulator.paths[second] in typist.waits_for("plug it in again")
+    emulator.plug(second)
+    typist.waits_for("it is back")
+    typist.waits_for("[none]: ")
+    typist.types()
+    for _ in local.rig.cameras:
+        typist.waits_for("which [")
+        typist.types("s")
+    assert typist.ends() == 1 and "left out: camera" in typist.said
+    ports = [arm.port for arm in load_local_rig(RIG).rig.arms.values()]
+    assert ports == list(emulator.paths.values())
+
+
+def test_a_torque_that_is_on_is_left_on_and_its_port_left_out(person, emulator):
+    from twinloop.robot.buses import Bus, FeetechFraming, SerialPort
+    from twinloop.robot.clock import RealClock
+
+    first, second = emulator.paths
+    clock = RealClock()
+    bus = Bus(SerialPort(emulator.paths[first], 1_000_000, clock), FeetechFraming(), clock, 1_000_000)
+    bus.open()
+    bus.write(3, 40, b"\1")
+    bus.close()
+    typist = person()
+    typist.waits_for("which [w]: ")
+    typist.types()
+    assert "servo 3 has its torque on" in typist.waits_for("move a joint")
+    emulator.push(second, 2, 2.0)
+    typist.waits_for("that is arm")
+    emulator.push(second, 2, 0.0)
+    typist.waits_for("[none]: ")
+    typist.interrupts()
+    assert typist.ends() == 130
+    assert load_local_rig(RIG).rig.arms[first].port == emulator.paths[second]
+    bus.open()
+    assert bus.read(3, 40, 1) == b"\1"
+    bus.write(3, 40, b"\0")
+    bus.close()
+
+
+def test_nothing_is_guessed_without_a_person(person, emulator, tmp_path):
+    typist = person("--yes")
+    assert typist.ends() == 2
+    assert "2 ports, and nothing tells which; name it: --port" in typist.said
+    assert not os.listdir(tmp_path)
+    first, second = emulator.paths
+    ports = [f"--port={arm}={emulator.paths[arm]}" for arm in (second, first)]
+    typist = person("--yes", *ports)
+    assert typist.ends() == 1 and "left out: camera" in typist.said  # there are no cameras
+    assert [arm.port for arm in load_local_rig(RIG).rig.arms.values()] == list(emulator.paths.values())
+
+
+def test_an_input_that_ends_is_one_line_and_writes_nothing(person, tmp_path):
+    typist = person()
+    typist.process.stdin.close()
+    typist.process.stdin = None
+    assert typist.ends() == 2
+    assert "the input ended at the question 'which'" in typist.said and not os.listdir(tmp_path)
+
+
+def test_cameras_are_told_apart_by_their_lens_and_by_pictures(person, tmp_path):
+    folder = tmp_path / "cameras"
+    folder.mkdir()
+    video(folder / "one.mp4", [120] * 60)
+    video(folder / "two.mp4", [120] * 40 + [2] * 20)  # somebody's hand after a second
+    rig = tmp_path / "cell.yaml"
+    camera = {"width": 64, "height": 48}
+    arms = {"arm": {"model": "so101", "port": "/dev/none"}}
+    rig.write_text(
+        yaml.safe_dump({"name": "cell", "arms": arms, "cameras": {"front": camera, "wrist": camera}})
+    )
+    typist = person(look_in=folder, rig=rig)
+    assert "no serial port is plugged in" in typist.waits_for("which [n]: ")
+    typist.types("s")
+    said = typist.waits_for("which [c]: ")
+    assert "camera 'front'" in said and str(folder / "one.mp4") in said
+    typist.types("p")
+    for name in ("1.png", "2.png"):
+        assert name in typist.waits_for(".png")
+    typist.waits_for("which [c]: ")
+    typist.types()
+    assert "two.mp4 went dark" in typist.waits_for("that is camera 'front'")
+    typist.waits_for("which [1]: ")
+    typist.types()
+    assert typist.ends() == 0
+    cameras = load_local_rig(rig).rig.cameras
+    assert [camera.device for camera in cameras.values()] == [
+        str(folder / "two.mp4"),
+        str(folder / "one.mp4"),
+    ]
+    assert yaml.safe_load((tmp_path / "cell.machine.yaml").read_text())["cameras"]["wrist"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["--port", "lefft=/dev/x"], "--port lefft=/dev/x: nothing is called 'lefft'; did you mean 'left'"),
+        (["--port", "/dev/x"], "--port /dev/x: write NAME=VALUE; names: left, right"),
+        (["--ids"], "--ids: of which arm? add --arm, one of: left, right"),
+        (["--ids", "--arm", "left", "--yes"], "--ids --yes: a person has to connect"),
+    ],
+)
+def test_mistakes_are_one_line(person, options, wrong):
+    typist = person(*options)
+    assert typist.ends() == 2 and wrong in typist.said
