@@ -19,6 +19,7 @@ TURN = 2.0 * math.pi  # rad
 ATTEMPTS = 3  # cycles in which every motor must answer once, while opening
 NEAR_RAD = 0.02  # a first goal after an interruption may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
+SILENT_NS = 40_000_000  # a motor without an answer for that long is named, before its arm is stale
 INTERRUPTED: Mapping[str, str] = MappingProxyType(  # fault -> what happened
     {"lost_power": "lost its power", "motor_watchdog": "stopped by itself, since nobody spoke to it"}
 )
@@ -117,7 +118,7 @@ class ServoChain:
         """The latest readings of the motors `names`; those that did not answer this time keep theirs.
 
         Raises `DeviceError` while the port is gone (it is opened again once it is back), and when a motor has
-        not answered since the port was opened.
+        not answered since the port was opened, or for 40 ms.
         """
         if user not in self._users:
             raise DeviceError(f"{user}: not open")
@@ -183,7 +184,8 @@ class ServoChain:
         self._send({name: reading.q for name, reading in zip(names, latest, strict=True)})
 
     def _latest(self, names: Sequence[str]) -> list[Reading]:
-        silent = [name for name in names if name not in self._readings]
+        since = self._clock.now() - SILENT_NS
+        silent = [n for n in names if n not in self._readings or self._readings[n].t_ns < since]
         if silent:
             raise DeviceError(f"{', '.join(silent)}: no answer; check power, cables and ids")
         return [

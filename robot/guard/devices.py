@@ -40,6 +40,7 @@ class Devices:
         self._arms, self._grippers = dict(arms), dict(grippers)
         self._limits = limits
         self._complained: dict[tuple[str, str], int] = {}  # what was logged -> when, ns
+        self.trouble: dict[str, str] = {}  # device that could not be read last time -> why
         self._now = 0
         for kind, have, want in (("arms", arms, rig.arms), ("grippers", grippers, rig.grippers)):
             if set(have) != set(want):
@@ -123,7 +124,9 @@ class Devices:
                 if strict:
                     raise
                 self._complain(name, error)
+                self.trouble[name] = str(error)
                 continue
+            self.trouble.pop(name, None)
             self.measured[at] = state.q
             self.tau[at] = state.tau  # NaN (not reported) compares as not above any limit
             self.arm_states[name] = state
@@ -137,7 +140,9 @@ class Devices:
                 if strict:
                     raise
                 self._complain(name, error)
+                self.trouble[name] = str(error)
                 continue
+            self.trouble.pop(name, None)
             self.measured[self.layout.grippers[name]] = grip.width_m
             self.gripper_states[name] = grip
             self.freshness.note(name, min(int(grip.t_ns), now_ns))
@@ -157,10 +162,15 @@ class Devices:
             except Exception as error:
                 self._complain(name, error)
 
-    def hottest(self) -> float | None:
-        """Highest temperature any servo reports, °C; None when none does."""
-        temperatures = [t for state in self.arm_states.values() for t in state.temperature_c.tolist()]
-        return max((t for t in temperatures if t > -math.inf), default=None)  # NaN = not reported
+    def hottest(self) -> tuple[float, str] | None:
+        """Highest temperature any servo reports, °C, and whose that is; None when none does."""
+        found = [
+            (t, f"{name}.{self._arms[name].spec.names[k]}")
+            for name, state in self.arm_states.items()
+            for k, t in enumerate(state.temperature_c.tolist())
+            if t > -math.inf  # NaN = not reported
+        ]
+        return max(found, default=None)
 
     def _complain(self, name: str, error: Exception) -> None:
         self._limits.note("device")

@@ -54,6 +54,7 @@ class Watch:
         self._tracking = Sustained(round(g.tracking_error_ms * 1e6))
         self._lag_max = np.full(devices.n_joints, g.tracking_error_rad)
         self._checks = 0
+        self._hot = ""  # which servo is the hottest
         self.speed = 1.0  # share of the velocity limits that the temperature leaves, 0 = stop
         self.blind = False  # some state is stale: nothing may move
         self.overloaded = False  # some torque is above its limit now
@@ -97,7 +98,8 @@ class Watch:
         name = devices.freshness.stale(now)
         self.blind = name is not None
         if name is not None:
-            found.append(Finding("stale_state", "hold", f"{name}: its state is stale"))
+            why = f" ({devices.trouble[name]})" if name in devices.trouble else ""
+            found.append(Finding("stale_state", "hold", f"{name}: its state is stale{why}"))
         if running and (name := self._cameras.stale(now)) is not None:
             found.append(Finding("stale_camera", "hold", f"{name}: its frame is stale"))
         if running and self._heart.lost(now):
@@ -105,9 +107,11 @@ class Watch:
         self._checks += 1
         if self._checks % TEMPERATURE_EVERY == 1:
             hottest = devices.hottest()
-            self.speed = 1.0 if hottest is None else self._thermometer.speed(hottest)
+            self.speed = 1.0 if hottest is None else self._thermometer.speed(hottest[0])
+            if hottest is not None:
+                self._hot = f"{hottest[1]} is too hot: {hottest[0]:.0f} °C"
         if self.speed < 1.0 and running:
-            found.append(Finding("temperature", "" if self.speed else "hold", "a servo is too hot"))
+            found.append(Finding("temperature", "" if self.speed else "hold", self._hot))
         self.overloaded = beyond(devices.tau, devices.tau_max)
         if self._torque.update(now, self.overloaded):
             self._torque.reset()
