@@ -2,29 +2,16 @@
 
 import os
 
-import av
-import numpy as np
 import pytest
 import yaml
 from twinloop.robot.machine import load_local_rig
 from twinloop.robot.rig import load_rig
 from twinloop.sim.emulate.process import EmulatorProcess
 from typist import Typist
+from videos import video
 
 pytestmark = pytest.mark.slow
 RIG = "so101_bimanual"
-
-
-def video(path, values, size=(64, 48)):
-    """Pictures of one grey each, 30 a second, with some texture that moves."""
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("h264", rate=30)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for k, value in enumerate(values):
-            picture = np.full((size[1], size[0], 3), value, np.uint8)
-            picture[:, (4 * k) % size[0] :][:, :8] = value // 2
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
 
 
 @pytest.fixture(scope="module")
