@@ -222,9 +222,7 @@ def drawn_servos(scene: Scene, draw: Mapping[str, Any]) -> dict[str, Motor]:
             resistance_ohm=float(
                 np.ravel(draw.get("servo.resistance", np.full(len(at.names), servo.resistance_ohm)))[k]
             ),
-            voltage_v=float(
-                np.ravel(draw.get("servo.voltage", np.full(at.buses, servo.voltage_v)))[at.bus[k]]
-            ),
+            voltage_v=float(np.ravel(draw.get("servo.voltage", at.volts))[at.supply[k]]),
         )
     return out
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...robot.errors import UsageError
 from ..scene import Ids, JointIndex, Scene
 from ..servo import COMMAND_SAMPLES, Servo
 from .param import Derived, Fields, LogUniform, Param, Uniform
@@ -25,8 +24,10 @@ class ServoIndex:
 
     names: tuple[str, ...]
     nominal: tuple[Servo, ...]
-    bus: Ids  # (n,) which of the arms with servos: that whose supply and bus the servo shares
+    bus: Ids  # (n,) which of the arms with servos: that whose bus the servo shares
     buses: int
+    supply: Ids  # (n,) index in `volts`: servos of an arm that have the same voltage share a supply
+    volts: tuple[float, ...]  # nominal voltage of each supply, arm by arm
     dof: Ids
     play: Ids  # (n,) play joint ids, or empty
     actuator: Ids
@@ -52,11 +53,15 @@ def servo_index(scene: Scene) -> ServoIndex:
                 bus += [buses] * len(servos)
         buses += len(names) > before
     none = np.zeros(0, dtype=np.intp)
+    wanted = [(b, servo.voltage_v) for b, servo in zip(bus, nominal, strict=True)]
+    supplies = list(dict.fromkeys(wanted))
     return ServoIndex(
         names=tuple(names),
         nominal=tuple(nominal),
         bus=np.array(bus, dtype=np.intp),
         buses=buses,
+        supply=np.array([supplies.index(one) for one in wanted], dtype=np.intp),
+        volts=tuple(volts for _, volts in supplies),
         dof=np.concatenate([none, *(part.dof for part in parts)]),
         play=np.concatenate([none, *(part.play for part in parts)]),
         actuator=np.concatenate([none, *(part.actuator for part in parts)]),
@@ -64,14 +69,16 @@ def servo_index(scene: Scene) -> ServoIndex:
 
 
 def servo_params(scene: Scene) -> tuple[Param, ...]:
-    """Lists hold one value a servo (see `servo_index`), or one an arm where they say so; () without servos."""
+    """Lists hold one value a servo (see `servo_index`), or one an arm or supply where they say so; () without servos.
+
+    An arm whose servos need two voltages has two supplies, drawn apart.
+    """
     at = servo_index(scene)
     if not at.names:
         return ()
     nominal, n = at.nominal, len(at.names)
-    bus = at.bus.tolist()
-    volts = _supplies(at)
-    lowest, highest = tuple(v * 6.8 / 7.4 for v in volts), tuple(v * 7.8 / 7.4 for v in volts)
+    shared = at.supply.tolist()
+    lowest, highest = tuple(v * 6.8 / 7.4 for v in at.volts), tuple(v * 7.8 / 7.4 for v in at.volts)
     longest_s = (COMMAND_SAMPLES - 1) * scene.model.opt.timestep
 
     def kt(scale: Sequence[float]) -> list[float]:
@@ -85,7 +92,7 @@ def servo_params(scene: Scene) -> tuple[Param, ...]:
     ) -> list[Servo]:
         return [
             replace(s, voltage_v=supply[b], kt=k, resistance_ohm=r, kp_register=s.kp_register * p)
-            for s, b, k, r, p in zip(nominal, bus, kts, ohms, kp, strict=True)
+            for s, b, k, r, p in zip(nominal, shared, kts, ohms, kp, strict=True)
         ]
 
     def stiffness(*drawn: Sequence[float]) -> list[float]:
@@ -133,8 +140,8 @@ def servo_params(scene: Scene) -> tuple[Param, ...]:
         fields["actuator_delay"][at.actuator] = np.asarray(delay_s)[at.bus]
 
     params = [
-        Param("servo.voltage", "servo", Uniform(lowest, highest, at.buses), "V",
-              "supply of each arm under load: 6.8 .. 7.8 V for a nominal 7.4 V"),
+        Param("servo.voltage", "servo", Uniform(lowest, highest, len(at.volts)), "V",
+              "each supply of each arm under load: 6.8 .. 7.8 V for a nominal 7.4 V"),
         Param("servo.kt_scale", "servo", Uniform(0.9, 1.1, n), "x nominal", "motor constant"),
         Param("servo.resistance_scale", "servo", Uniform(0.9, 1.15, n), "x nominal",
               "winding resistance; copper gains 14 % from 25 to 60 °C"),
@@ -166,15 +173,3 @@ def servo_params(scene: Scene) -> tuple[Param, ...]:
                   "half of the gears' play at the output", set_play)
         )  # fmt: skip
     return tuple(params)
-
-
-def _supplies(at: ServoIndex) -> list[float]:
-    """Nominal voltage of each bus."""
-    volts: dict[int, float] = {}
-    for bus, name, servo in zip(at.bus.tolist(), at.names, at.nominal, strict=True):
-        if volts.setdefault(bus, servo.voltage_v) != servo.voltage_v:
-            raise UsageError(
-                f"servo {name}: {servo.voltage_v} V on a bus that supplies {volts[bus]} V; "
-                "all servos of an arm share one supply"
-            )
-    return [volts[bus] for bus in range(at.buses)]

@@ -31,6 +31,7 @@ from twinloop.sim.randomize.servo import servo_index
 from twinloop.sim.randomize.stream import mix
 from twinloop.sim.scene import Scene, SceneOptions, build_scene
 from twinloop.sim.servo import STS3215_7V4, STS3215_12V
+from twinloop.sim.twin import drawn_servos
 
 GROUPS = ("dynamics", "servo", "sensing", "camera", "scene")
 
@@ -321,9 +322,16 @@ def test_servo_ranges_follow_the_rigs_servo(rig: Rig) -> None:
     assert "servo.play" not in draw
     assert 12 * 6.8 / 7.4 <= draw["servo.voltage"][0] <= 12 * 7.8 / 7.4
     randomizer.apply(scene, draw)
-    mixed = build_scene(rig, options=SceneOptions(servos={"elbow_flex": STS3215_12V}))
-    with pytest.raises(UsageError, match=r"elbow_flex: 12\.0 V on a bus that supplies 7\.4 V"):
-        standard(rig, mixed)
+
+
+def test_servos_of_two_voltages_have_two_supplies(rig: Rig) -> None:
+    scene = build_scene(rig, options=SceneOptions(servos={"elbow_flex": STS3215_12V}))
+    draw: Any = standard(rig, scene).draw(1)
+    low, high = draw["servo.voltage"]
+    assert 6.8 <= low <= 7.8 and 12 * 6.8 / 7.4 <= high <= 12 * 7.8 / 7.4
+    drawn = drawn_servos(scene, draw)
+    volts = [drawn[name].voltage_v for name in servo_index(scene).names]
+    assert volts == [low, low, high, low, low, low]
 
 
 def test_mass_inertia_and_derived_constants_stay_consistent(rig: Rig, scene: Scene) -> None:
