@@ -80,7 +80,7 @@ def switch(emulator: EmulatorProcess, words: list[str]) -> str:
         emulator.push(arm, *_push(values))
     elif name == "ok":
         emulator.faults(arm, **NOBODY)
-        for id in range(1, emulator.servos(arm) + 1):
+        for id in emulator.ids(arm):
             emulator.heat(arm, id, None)
             emulator.push(arm, id, 0.0)
     elif name == "silent":

@@ -21,6 +21,9 @@ ENTRY_POINTS = "twinloop.arms"
 SHIPPED: Mapping[str, str] = MappingProxyType(  # description -> module in this folder
     {
         "so101": "so101",
+        "so100": "so101",
+        "koch": "koch",
+        "viperx": "viperx",
         "trossen": "trossen",
     }
 )

@@ -7,10 +7,21 @@ import math
 import numpy as np
 
 from ..errors import DeviceError
-from ..models import ArmModel
-from ..rig import GripperConfig
+from ..models import ArmModel, load_model
+from ..rig import GripperConfig, Rig
 from ..types import F64, ArmState, GripperSpec, GripperState, JointSpec, frozen
+from . import ArmDevices
 from .chain import Reading, ServoChain
+
+
+def chain_devices(name: str, rig: Rig, chain: ServoChain) -> ArmDevices:
+    """Arm `name` of `rig` and, where the rig has one, its gripper, on one `chain`."""
+    arm = ChainArm(name, rig.joint_spec(name), chain)
+    gripper = rig.gripper_of(name)
+    if gripper is None:
+        return ArmDevices(arm, None)
+    model = load_model(rig.arms[name].model)
+    return ArmDevices(arm, ChainGripper(gripper, rig.grippers[gripper], model, chain))
 
 
 class ChainArm:
@@ -24,6 +35,11 @@ class ChainArm:
     @property
     def spec(self) -> JointSpec:
         return self._spec
+
+    @property
+    def watchdog_ns(self) -> int | None:
+        """After how long a silence the servos stop by themselves; None: they do not."""
+        return self._chain.watchdog_ns
 
     def open(self) -> None:
         self._chain.open(self.name, self._spec.names)

@@ -18,7 +18,7 @@ from ...robot.clock import RealClock
 from ...robot.errors import DeviceError, UsageError
 from ...robot.process.sessions import memory
 from ...robot.rig import Rig
-from .rig import EmulatedRig
+from .rig import EmulatedRig, servo_ids
 from .stage import LiveStage, Stage, build_stage
 
 START_S = 60.0  # importing MuJoCo and compiling the scene on a busy machine
@@ -98,9 +98,9 @@ class EmulatorProcess:
         """Set fields of the `Faults` of an arm's line."""
         self._order(("faults", arm, faults))
 
-    def servos(self, arm: str) -> int:
-        """How many servos `arm` has; their ids count from 1."""
-        return self._rig.joint_spec(arm).n + (self._rig.gripper_of(arm) is not None)
+    def ids(self, arm: str) -> tuple[int, ...]:
+        """Ids of the servos of `arm`, in the order of its joints."""
+        return servo_ids(self._rig, arm)
 
     def heat(self, arm: str, id: int, temperature_c: float | None) -> None:
         """Make a servo that hot, whatever it does; None ends that. Raises `UsageError` for an id that is none."""
@@ -108,7 +108,8 @@ class EmulatorProcess:
         self._order(("heat", arm, {"id": id, "temperature_c": temperature_c}))
 
     def overload(self, arm: str, id: int) -> None:
-        """Let a servo's firmware find an overload; switching its torque clears it, as on real ones."""
+        """Let a servo's firmware find an overload. It is over as on real ones: when the torque of an STS3215 is
+        switched, and when a Dynamixel is rebooted."""
         self._check(arm, id)
         self._order(("overload", arm, {"id": id}))
 
@@ -138,8 +139,8 @@ class EmulatorProcess:
         self._order(("camera", camera, {"fault": fault}))
 
     def _check(self, arm: str, id: int) -> None:
-        if not 1 <= id <= self.servos(arm):
-            raise UsageError(f"servo {id}: {arm} has servos 1 to {self.servos(arm)}")
+        if id not in self.ids(arm):
+            raise UsageError(f"servo {id}: {arm} has the servos {', '.join(map(str, self.ids(arm)))}")
 
     def _link(self, terminals: Mapping[str, str]) -> None:
         assert self._links is not None
@@ -209,10 +210,10 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
             for name, value in values.items():
                 setattr(terminal.line.faults, name, value)
         elif kind in ("heat", "overload"):
-            servo = emulated.servos[arm].servos[values.pop("id") - 1]
+            servo = emulated.servo(arm, values.pop("id"))
             getattr(servo, kind)(**values)
         elif kind == "push":
-            emulated.servos[arm].servos[values["id"] - 1].motor.push(values["torque_n_m"])
+            emulated.joint(arm, values["id"]).push(values["torque_n_m"])
         elif kind == "unplug":
             terminal.close()
         elif not terminal.is_open:

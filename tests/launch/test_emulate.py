@@ -40,7 +40,7 @@ def test_an_emulated_arm_answers_until_it_is_stopped():
     assert say("hot 3 66") == "arm: hot 3 66" and say("overload 2") == "arm: overload 2"
     seen = bus.sync_read(range(1, 7), 56, 8)
     assert seen[3].data[7] == 66 and seen[2].error & 32
-    assert "servos 1 to 6" in say("hot 9 66") and "for example: overload 3" in say("overload")
+    assert "the servos 1, 2, 3, 4, 5, 6" in say("hot 9 66") and "for example: overload 3" in say("overload")
     assert say("ok") == "arm: ok" and bus.sync_read([3], 56, 8)[3].data[7] < 40
     bus.close()
     process.stdin.close()
