@@ -59,19 +59,37 @@ def test_episodes_begin_at_home_are_watched_and_end_parked():
     assert seen[0].obs.frames["front"].rgb.shape == (SIZE[1], SIZE[0], 3)
 
 
-def test_a_frozen_camera_holds_the_arm():
+def test_a_camera_that_is_frozen_or_gone_holds_the_arm_until_it_is_back_with_a_gap():
     with open_cell(RIG, Stage("reach", 0, SIZE), ("front",), size=SIZE) as cell:
-        modes = []
+        steps, faults = [], iter(("frozen", "", "gone", ""))
 
-        class Freeze:
+        class Meddle:
+            """Whenever the mode has been what it was to become for some steps, goes on to the next fault."""
+
             def on_step(self, step):
-                modes.append(step.applied.mode)
-                if len(modes) == 15:
-                    cell.emulator.camera_fault("front", "frozen")
+                steps.append(step)
+                wanted = "hold" if self.faulty else "run"
+                self.same = self.same + 1 if step.applied.mode == wanted else 0
+                if self.same == 12:
+                    fault = next(faults, None)
+                    self.same, self.faulty = 0, bool(fault)
+                    self.over = fault is None
+                    if fault is not None:
+                        cell.emulator.camera_fault("front", fault)
 
-        result = next(run_live(cell, Still(), [1], 3.0, observers=[Freeze()]))
-        assert modes[10] == "run" and modes[-1] == "hold"
+            same, faulty, over = 0, False, False
+
+        meddle = Meddle()
+        result = next(run_live(cell, Still(), [1], 60.0, observers=[meddle], stopped=lambda: meddle.over))
+        assert meddle.over  # held, and went on, twice
         assert result.limits["stale_camera"] > 0 and result.limits["rejected_stale_camera"] > 5
+        assert result.parked and cell.guard.mode == "park"
+    taken = np.array([s.obs.frames["front"].t_ns for s in steps]) * 1e-9
+    seq = np.array([s.obs.frames["front"].seq for s in steps])
+    assert (np.diff(taken) >= 0).all() and (np.diff(seq) >= 0).all()
+    assert (np.diff(taken) > 0.25).sum() == 2  # two gaps, longer than what is stale
+    q = np.array([s.applied.sent_q["arm"] for s in steps])
+    assert np.ptp(q, axis=0).max() < 0.05  # and nothing moved meanwhile
 
 
 @pytest.fixture(scope="module")
