@@ -58,6 +58,16 @@ class Arm(Protocol):
         ...
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """An arm whose motors may stop by themselves, standing where they are, when nobody has spoken to them."""
+
+    @property
+    def watchdog_ns(self) -> int | None:
+        """After how long a silence they do; None: they hold their last goal for ever."""
+        ...
+
+
 class Gripper(Protocol):
     """One gripper, in metres between the pads."""
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import DeviceError, RigError
-from ..interfaces import Arm, Gripper
+from ..interfaces import Arm, Gripper, Watched
 from ..rig import Rig
 from ..types import F64, ArmState, GripperState
 from .commands import FAR, FUTURE_NS, Layout
@@ -161,6 +161,12 @@ class Devices:
                 gripper.command(float(sent[layout.grippers[name]]))
             except Exception as error:
                 self._complain(name, error)
+
+    def watchdogs(self) -> dict[str, int | None]:
+        """Arm -> after how long a silence its motors stop by themselves, ns; None: they do not."""
+        return {
+            name: arm.watchdog_ns if isinstance(arm, Watched) else None for name, arm in self._arms.items()
+        }
 
     def hottest(self) -> tuple[float, str] | None:
         """Highest temperature any servo reports, °C, and whose that is; None when none does."""

@@ -281,6 +281,7 @@ class Guard:
             cameras=self._watch.cameras,
             heartbeat=self._watch.heart.armed,
             blackbox=str(self._blackbox_path or "in memory"),
+            watchdogs=self._devices.watchdogs(),
         )
 
     # ---------------------------------------------------------------- the cycle

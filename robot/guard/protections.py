@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..rig import Rig
@@ -31,6 +31,7 @@ def protections(
     cameras: Sequence[str],
     heartbeat: bool,
     blackbox: str,
+    watchdogs: Mapping[str, int | None],
 ) -> tuple[Protection, ...]:
     """Every protection of the guard, with what `rig` asks for and what this robot offers."""
     g = rig.guard
@@ -74,7 +75,16 @@ def protections(
         Protection("park", True, f"at {g.park_speed:g} of the velocity limits, then torque off"),
         Protection("black_box", True, f"last {BLACKBOX_S:g} s, {blackbox}"),
         Protection("own_process", False, "the guard runs inside the caller's process"),
-        Protection("motor_watchdog", False, "none that the guard could arm"),
+        Protection("motor_watchdog", None not in watchdogs.values(), _watching(watchdogs)),
+    )
+
+
+def _watching(watchdogs: Mapping[str, int | None]) -> str:
+    if not any(watchdogs.values()):
+        return "none that the guard could arm"
+    told = {name: "none" if ns is None else f"{ns / 1e6:g} ms" for name, ns in watchdogs.items()}
+    return "motors that nobody speaks to stop, armed by the first command: " + ", ".join(
+        f"{name} {text}" for name, text in told.items()
     )
 
 
