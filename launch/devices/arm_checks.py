@@ -89,7 +89,7 @@ def servo_checks(
             fix = f"connect them one at a time: {setup} --ids" if damaged else "check its cable"
             yield Check(title, "fail", why, fix)
             continue
-        yield health_check(title, seen[id])
+        yield health_check(title, seen[id], line.servos[id])
     strangers = [one for one in found if one.id not in line.joints]
     if strangers:
         listed = ", ".join(f"id {one.id} at {one.baud} baud" for one in strangers)
@@ -99,16 +99,16 @@ def servo_checks(
         )
 
 
-def health_check(title: str, seen: ServoHealth) -> Check:
-    """What one servo says of itself."""
+def health_check(title: str, seen: ServoHealth, wanted: str) -> Check:
+    """What one servo says of itself; `wanted` is the model that it should be."""
     low, high = seen.voltage_range_v
     state = "torque on" if seen.torque_on else "torque off"
     odd = f"; {', '.join(seen.odd)}" if seen.odd else ""
-    detail = (
-        f"{seen.model} firmware {seen.firmware}, {seen.voltage_v:.1f} V, {seen.temperature_c:.0f} C, {state}"
-    )
-    if not seen.known:
-        return Check(title, "fail", detail, "this arm's driver needs another kind of servo")
+    measured = f"{seen.voltage_v:.1f} V, {seen.temperature_c:.0f} C, {state}"
+    detail = f"{shown(seen.model)} firmware {seen.firmware}, {measured}"
+    if seen.model != wanted:
+        fix = "is its id another servo's? else this arm's driver needs that kind of servo"
+        return Check(title, "fail", f"{detail}; an {shown(wanted)} is needed", fix)
     if not low <= seen.voltage_v <= high:
         fix = "check the supply: its voltage must be the servos' own, and its plug in"
         return Check(title, "fail", f"{detail}; voltage outside {low:.1f}..{high:.1f} V", fix)
@@ -142,6 +142,11 @@ def calibration_check(local: LocalRig, name: str, seen: Mapping[int, ServoHealth
         return Check(title, "fail", f"{what}: another arm's, or an old one; offsets: {', '.join(other)}", fix)
     agreed = ", and the servos remember the same offsets" if seen else ""
     return Check(title, "ok", f"{what}: fits{agreed}")
+
+
+def shown(model: str) -> str:
+    """A servo's model as its maker writes it."""
+    return model.upper().replace("_", "-") if not model.startswith("model ") else model
 
 
 def reach(name: str, host: str, port: int, origin: str) -> Check:

@@ -38,9 +38,9 @@ def fits(path: Path, model: str, seen: Mapping[int, ServoHealth]) -> list[str]:
     """
     description = load_model(model)
     entries = read_calibration(path, description)
-    return [
-        f"{joint} {seen[entries[joint].id].offset} in the servo, {entries[joint].homing_offset} in the file"
-        for joint in motor_names(description)
-        if entries[joint].id in seen
-        and abs(seen[entries[joint].id].offset - entries[joint].homing_offset) > OFFSET_TICKS
-    ]
+    other: list[str] = []
+    for joint in motor_names(description):
+        found, offset = seen.get(entries[joint].id), entries[joint].homing_offset
+        if found is not None and found.offset is not None and abs(found.offset - offset) > OFFSET_TICKS:
+            other.append(f"{joint} {found.offset} in the servo, {offset} in the file")
+    return other

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...robot.arms.servo_line import ServoLine
 from ...robot.errors import DeviceError
 from ..progress import say
+from .arm_checks import shown
 from .dialogue import Dialogue
 from .search import ALL_NS, Found, OpenBus, heard, opened, search
 
@@ -65,8 +66,8 @@ def number(one: Found, id: int, line: ServoLine, open_bus: OpenBus) -> str:
     """
     with opened(open_bus, one.baud) as bus:
         seen = line.kind.health(bus, one.id)
-        if not seen.known:
-            raise DeviceError(f"this is a {seen.model}; {line.kind.name} is needed")
+        if seen.model != line.servos[id]:
+            raise DeviceError(f"this is a {shown(seen.model)}; {shown(line.servos[id])} is needed")
         if (one.id, one.baud) == (id, line.baud):
             return f"it is id {id} at {line.baud} baud already"
         line.kind.renumber(bus, one.id, id, line.baud)
@@ -78,4 +79,5 @@ def number(one: Found, id: int, line: ServoLine, open_bus: OpenBus) -> str:
             )
         line.kind.settle(bus, id)
         seen = line.kind.health(bus, id)
-    return f"id {one.id} at {one.baud} baud is now id {id} at {line.baud} ({seen.model} firmware {seen.firmware})"
+    what = f"{shown(seen.model)} firmware {seen.firmware}"
+    return f"id {one.id} at {one.baud} baud is now id {id} at {line.baud} ({what})"

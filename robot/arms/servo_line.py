@@ -1,30 +1,31 @@
 """Servos as they are examined and set up one by one, beside the arm that they become.
 
-A driver's module that has a function `servo_line(rig, arm) -> ServoLine` is examined servo by servo by
-`twinloop doctor --rig` and numbered by `twinloop setup-devices --ids`; one whose arm has an address names its TCP
-port in `TCP_PORT` instead.
+An arm whose driver's module has `motors(rig, arm)` and `BAUD` is examined servo by servo by `twinloop doctor --rig` and
+numbered by `twinloop setup-devices --ids`. One whose arm has an address may name its TCP port in `TCP_PORT`.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
 from ..buses import Bus, Framing
+from ..errors import RigError
 from ..rig import Rig
 from . import SHIPPED, arm_driver
+from .chain import Motor
+from .xseries import MODELS
 
 
 @dataclass(frozen=True, slots=True)
 class ServoHealth:
     """What one servo says of itself; nothing was written to find it out."""
 
-    model: str  # name, or "model 123"
-    known: bool  # a model that this kind is
+    model: str  # as `Motor.servo` has it, or "model 123"
     firmware: str
     turns: float  # output shaft, from the middle of the encoder's range
     torque_on: bool
@@ -32,16 +33,15 @@ class ServoHealth:
     voltage_range_v: tuple[float, float]  # outside it, the firmware complains
     temperature_c: float
     temperature_max_c: float
-    offset: int  # counts that its encoder is turned by, as LeRobot's calibration writes it into the servo
+    offset: (
+        int | None
+    )  # counts that its encoder is turned by, as LeRobot calibrates it; None: the driver sets it
     faults: tuple[str, ...] = ()  # latched
     odd: tuple[str, ...] = ()  # settings that the driver changes when it opens the arm
 
 
 class ServoKind(Protocol):
     """One kind of servo on a bus."""
-
-    @property
-    def name(self) -> str: ...
 
     @property
     def framing(self) -> Framing: ...
@@ -74,6 +74,7 @@ class ServoLine:
     kind: ServoKind
     baud: int
     joints: Mapping[int, str]  # id -> joint
+    servos: Mapping[int, str]  # id -> model
 
 
 def driver_module(model: str) -> ModuleType:
@@ -86,10 +87,31 @@ def driver_module(model: str) -> ModuleType:
 def servo_line(rig: Rig, arm: str) -> ServoLine | None:
     """The servos of `arm`; None where its driver does not tell them.
 
-    Raises `RigError` where there is no driver, or the arm's calibration file does not fit.
+    Raises `RigError` where there is no driver, for a servo of no known kind, and for a calibration file that does
+    not fit.
     """
-    made = getattr(driver_module(rig.arms[arm].model), "servo_line", None)
-    return None if made is None else made(rig, arm)
+    module = driver_module(rig.arms[arm].model)
+    tell = getattr(module, "motors", None)
+    if tell is None:
+        return None
+    motors: list[Motor] = tell(rig, arm)
+    return ServoLine(
+        _kind(motors),
+        module.BAUD,
+        {id: motor.name for motor in motors for id in motor.ids},
+        {id: motor.servo for motor in motors for id in motor.ids},
+    )
+
+
+def _kind(motors: Sequence[Motor]) -> ServoKind:
+    from . import sts3215_setup, xseries_setup
+
+    servos = {motor.servo for motor in motors}
+    if servos <= {sts3215_setup.NAME}:
+        return sts3215_setup.Sts3215Kind()
+    if servos <= set(MODELS):
+        return xseries_setup.XSeriesKind(motors)
+    raise RigError(f"servos {', '.join(sorted(servos))}: of no kind that can be looked at one by one")
 
 
 def tcp_port(rig: Rig, arm: str) -> int | None:

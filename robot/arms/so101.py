@@ -9,9 +9,7 @@ from . import ArmDevices
 from .chain import Motor, ServoChain
 from .devices import chain_devices
 from .lerobot_zeros import joint_zeros
-from .servo_line import ServoLine
 from .sts3215 import Sts3215Family
-from .sts3215_setup import Sts3215Kind
 
 BAUD = 1_000_000
 
@@ -20,11 +18,6 @@ def connect(name: str, rig: Rig, port: str, clock: Clock) -> ArmDevices:
     """Arm `name` of `rig` on the serial port `port`; nothing is opened yet."""
     bus = Bus(SerialPort(port, BAUD, clock), FeetechFraming(), clock, BAUD)
     return chain_devices(name, rig, ServoChain(bus, Sts3215Family(), motors(rig, name), clock))
-
-
-def servo_line(rig: Rig, name: str) -> ServoLine:
-    """The servos of arm `name`, to be examined and numbered; raises as `motors` does."""
-    return ServoLine(Sts3215Kind(), BAUD, {id: motor.name for motor in motors(rig, name) for id in motor.ids})
 
 
 def motors(rig: Rig, name: str) -> list[Motor]:

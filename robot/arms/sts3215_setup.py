@@ -15,6 +15,7 @@ from ..errors import DeviceError
 from .servo_line import ServoHealth
 from .sts3215 import LOCK, MODEL, PRESENT, TORQUE, WANTED, Sts3215Family
 
+NAME = "sts3215"
 ID, BAUD, MAX_TEMPERATURE, OFFSET, OFFSET_SIGN = 5, 6, 13, 31, 11
 STATUS = 65  # has the error byte's bits
 TABLE_BYTES = 56  # from address 0 to the lock
@@ -25,7 +26,6 @@ NAMES = {7: "return delay", 21: "gain P", 33: "mode", 41: "acceleration"}  # of 
 class Sts3215Kind:
     """STS3215 at any baud rate."""
 
-    name = "STS3215"
     framing = FeetechFraming()
     bauds: Mapping[int, int] = MappingProxyType({rate: k for k, rate in enumerate(RATES)})
 
@@ -40,8 +40,7 @@ class Sts3215Kind:
             if (found := int.from_bytes(table[address : address + size], "little")) != value
         ]
         return ServoHealth(
-            model=self.name if model == MODEL else f"model {model}",
-            known=model == MODEL,
+            model=NAME if model == MODEL else f"model {model}",
             firmware=f"{table[0]}.{table[1]}",
             turns=seen.turns,
             torque_on=table[TORQUE] == 1,
