@@ -1,6 +1,6 @@
 """Ten minutes on a bad line: 1 % of the answers damaged, 1 % lost. One JSON line a figure.
 
-Run: python benchmarks/bad_line.py [--seconds 600] [--damaged 0.01] [--lost 0.01] [--rig so101] [--alone]
+Run: python benchmarks/bad_line.py [--seconds 600] [--damaged 0.01] [--lost 0.01] [--rig so101|koch|viperx] [--alone]
 
 The guard's server, the arm's own driver and its packets, and the emulated servos run in this process, on a clock that
 advances as bytes travel: what a missing answer costs is exact, the same on every machine, and takes a fraction of the
@@ -10,7 +10,6 @@ time. An agent sends a new chunk every 20 ms of that clock. The last figures are
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import tempfile
 from collections import Counter
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from _figures import emit
-from twinloop.robot.arms import SHIPPED
+from twinloop.robot.arms.chain import TURN
+from twinloop.robot.arms.servo_line import driver_module
 from twinloop.robot.models import load_model
 from twinloop.robot.process.orders import Order, Request, encode
 from twinloop.robot.process.plan import ORDERS_RING, STATUS_RING, ProcessPlan
@@ -30,13 +30,18 @@ from twinloop.robot.process.server import DONE, GuardServer
 from twinloop.robot.process.status import Status, StatusCodec
 from twinloop.robot.rig import Rig, load_rig
 from twinloop.robot.types import ActionChunk
+from twinloop.sim.emulate.dynamixel import DynamixelServos
 from twinloop.sim.emulate.feetech import FeetechServos
 from twinloop.sim.emulate.line import Line
+from twinloop.sim.emulate.rig import joint_motors, servo_baud
+from twinloop.sim.emulate.shaft import Shaft
 from twinloop.sim.emulate.sts3215 import Sts3215
 from twinloop.sim.emulate.wire import FreeMotor, WireClock, WirePort
+from twinloop.sim.emulate.xseries import BAUDS, MODELS, XServo
 
 MS = 1_000_000
 PERIOD_NS = 5 * MS
+SUPPLY_V = {"xl330": 5.0, "xl430": 12.0, "xm": 12.0}
 AHEAD_NS = 40 * MS  # a chunk's first row
 
 
@@ -83,15 +88,34 @@ class Seen:
         self.last = kept[-3:]
 
 
+def servos_of(rig: Rig, clock: WireClock) -> FeetechServos | DynamixelServos:
+    """The arm's servos as its driver tells them, folded at rest, behind motors that carry nothing."""
+    model = load_model(rig.arms["arm"].model)
+    rest = dict(zip(model.joints, model.rest_q_rad.tolist(), strict=True))
+    feetech: list[Sts3215] = []
+    dynamixel: list[XServo] = []
+    for joint in joint_motors(rig, "arm"):
+        angle = rest.get(joint.name, sum(model.gripper_range()) / 2)
+        supply_v = next((volts for servo, volts in SUPPLY_V.items() if joint.servo.startswith(servo)), 7.4)
+        turns = 0.5 + joint.sign * (angle - joint.zero_rad) / TURN
+        shaft = Shaft(FreeMotor(clock, turns, supply_v), len(joint.ids))
+        for k, (id, mirrored) in enumerate(zip(joint.ids, joint.mirrored, strict=True)):
+            motor = shaft.share(k, mirrored=mirrored) if len(joint.ids) > 1 or mirrored else shaft.motor
+            if joint.servo in MODELS:
+                dynamixel.append(
+                    XServo(id, joint.servo, motor, {"baud": BAUDS.index(servo_baud(rig, "arm"))})
+                )
+            else:
+                feetech.append(Sts3215(id, motor))
+    return DynamixelServos(dynamixel) if dynamixel else FeetechServos(feetech)
+
+
 @contextmanager
 def wired(rig: Rig, clock: WireClock, damaged: float, lost: float, seed: int) -> Iterator[Line]:
     """The arm's driver finds the line where it looks for a serial port."""
-    module = importlib.import_module(f"twinloop.robot.arms.{SHIPPED[rig.arms['arm'].model]}")
-    model = load_model(rig.arms["arm"].model)
-    low, high = model.joint_ranges()
-    rest = np.append((model.rest_q_rad - (low + high) / 2) / (2 * np.pi) + 0.5, 0.5)
-    servos = FeetechServos([Sts3215(id, FreeMotor(clock, turns)) for id, turns in enumerate(rest, 1)])
-    clock.every(round(1e9 / rig.guard.rate_hz), lambda: servos.step(round(1e9 / rig.guard.rate_hz)))
+    module = driver_module(rig.arms["arm"].model)
+    servos, period_ns = servos_of(rig, clock), round(1e9 / rig.guard.rate_hz)
+    clock.every(period_ns, lambda: servos.step(period_ns))
     line = Line(servos, module.BAUD, seed)
     line.faults.damaged, line.faults.lost = damaged, lost
     found, module.SerialPort = module.SerialPort, lambda *_: WirePort(line, clock)

@@ -17,7 +17,7 @@ from .line import Line
 from .motor import Sensed
 
 LAG_S = 0.03  # of a motor that carries nothing
-SUPPLY_V, WARM_C = 7.4, 30.0
+WARM_C = 30.0
 
 
 class WireClock:
@@ -90,6 +90,7 @@ class FreeMotor:
 
     clock: Clock
     turns: float = 0.5
+    supply_v: float = 7.4
     _goal: float | None = None
     _speed: float = 0.0
     _t_ns: int = 0
@@ -101,7 +102,7 @@ class FreeMotor:
             left = 0.0 if self._goal is None else self._goal - self.turns
             moved = left * (1.0 - math.exp(-dt_s / LAG_S))
             self.turns, self._speed = self.turns + moved, moved / dt_s
-        return Sensed(self.turns, self._speed, 0.0, 0.0, SUPPLY_V, WARM_C)
+        return Sensed(self.turns, self._speed, 0.0, 0.0, self.supply_v, WARM_C)
 
     def drive(self, turns: float | None, duty_max: float, p: int) -> None:
         self._goal = turns

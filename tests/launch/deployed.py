@@ -61,7 +61,7 @@ class Deployed:
             if found := condition():
                 return found
             if self.process.poll() is not None:
-                pytest.fail(f"it ended: {self.process.stdout.read()}")
+                pytest.fail(f"it ended: {self.process.communicate()[0]}")
             time.sleep(0.002)
         pytest.fail("it never came")
 

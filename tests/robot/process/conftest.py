@@ -33,8 +33,7 @@ def agent(emulator):
     def start(*args):
         script = Path(__file__).with_name("emulated.py")
         command = [sys.executable, str(script), emulator.paths["arm"], *map(str, args)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        process = subprocess.Popen(command, text=True, **pipes)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         watcher = Watcher(Path(process.stdout.readline().strip()))
         begun.append((process, watcher))
