@@ -3,7 +3,7 @@
 A controller of that kind closes its loop with a model of the arm: it takes gravity out, has no play to speak
 of and an encoder finer than anything a camera sees. What is left for the twin is
 
-    tau = clamp(stiffness (goal - q), +-torque_max) - damping dq          goal and reading delayed
+    tau = clamp(stiffness (goal - q) - damping dq, +-torque_max)          goal and reading delayed
 
 with gravity compensated by MuJoCo (`body_gravcomp`) when every joint of the arm has such a drive. A constant
 goal velocity is followed `damping / stiffness` seconds late.
@@ -131,10 +131,9 @@ def add_motor(spec: mujoco.MjSpec, joint: str, motor: Motor, play: bool = True) 
         return
     moved = spec.joint(joint)
     moved.armature = motor.armature_kg_m2
-    moved.damping[0] = motor.damping
     moved.frictionloss = motor.coulomb_n_m
     actuator = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-    actuator.set_to_position(kp=motor.stiffness)
+    actuator.set_to_position(kp=motor.stiffness, kv=motor.damping)
     actuator.forcelimited = 1
     actuator.forcerange = [-motor.torque_max, motor.torque_max]
     actuator.delay = motor.command_delay_s

@@ -143,6 +143,8 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         self._play = np.concatenate([i.sense_play for i in indices])
         self._dq = np.concatenate([i.sense_dq for i in indices])
         self._actuators = np.concatenate([i.actuator for i in indices])
+        motors = [scene.servos[name] for i in indices for name in i.names]
+        self._step_size = np.array([motor.step for motor in motors])  # of the encoders, rad or m
         self._jaws = [scene.descriptions[rig.grippers[name].arm] for name in scene.grippers]
         grippers = [rig.grippers[name] for name in scene.grippers]
         self._low = np.concatenate([*[s.q_min for s in specs], np.zeros(len(grippers))])
@@ -219,7 +221,7 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         """Put the commands of all guard ticks (ticks, N, n) into the controls, as counts of the encoders."""
         for k, jaw in zip(self._width, self._jaws, strict=True):
             sent[..., k] = jaw.width_to_angle(sent[..., k])
-        counts = (to_counts(sent) + self._bias).swapaxes(0, 1)
+        counts = (to_counts(sent, self._step_size) + self._bias).swapaxes(0, 1)
         self._control[:, :, self._actuators] = np.repeat(counts, self._substeps, axis=1)
 
     def _advance(self, which: Any) -> None:
@@ -278,11 +280,11 @@ class TwinVectorEnv(VectorEnv[dict[str, Any], F64, F64]):
         q = sensed[:, self._q]
         if self._play.size:
             q = q + sensed[:, self._play]
-        q = to_counts(q - self._bias)
+        q = to_counts(q - self._bias, self._step_size)
         for k, jaw in zip(self._width, self._jaws, strict=True):
             q[:, k] = np.maximum(0.0, jaw.angle_to_width(q[:, k]))
         self._seen = q[:, : self._n]
-        dq = to_counts(sensed[:, self._dq[: self._n]])
+        dq = to_counts(sensed[:, self._dq[: self._n]], self._step_size[: self._n])
         objects = [self._view.pos(body) for body in self._world.task.bodies]
         return {
             "state": np.concatenate([q, dq], axis=1).astype(np.float32),

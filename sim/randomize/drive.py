@@ -54,7 +54,7 @@ def drive_params(scene: Scene) -> tuple[Param, ...]:
         fields["actuator_biasprm"][actuator, 1] *= scale
 
     def set_damping(fields: Fields, scale: Sequence[float]) -> None:
-        fields["dof_damping"][dof] *= scale
+        fields["actuator_biasprm"][actuator, 2] *= scale
 
     def set_friction(fields: Fields, scale: Sequence[float]) -> None:
         fields["dof_frictionloss"][dof] *= scale
