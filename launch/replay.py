@@ -162,9 +162,8 @@ def replay(
         done.append(_replay_one(source, recording, scene))
         on_episode(recording.index)
     fps = source.dataset.spec.fps
-    return Replay(
-        source.mapping, options.servo.name, fps, tuple(done), compare(source.joints, fps, done), zeros
-    )
+    servos = ", ".join(sorted({servo.name for servo in scene.servos.values()}))
+    return Replay(source.mapping, servos, fps, tuple(done), compare(source.joints, fps, done), zeros)
 
 
 def _replay_one(source: Source, recording: Recording, scene: Scene) -> EpisodeReplay:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from ...data.steps import decode_step
 from ...robot.clock import RealClock
