@@ -23,6 +23,7 @@ from .errors import RigError, nearest
 from .models import load_model
 from .rig_checks import check_names, check_values, structure_mistakes
 from .rig_yaml import StrictLoader
+from .stops.config import EStops, GpioStop, PedalStop, SocketStop
 from .types import JointSpec, frozen
 
 SIZE_MAX = 200_000  # bytes of a rig file
@@ -136,6 +137,7 @@ class Rig:
     workspace: Box = Box((-0.6, -0.6, -0.05), (0.6, 0.6, 0.8))
     table: Table = Table()
     guard: GuardConfig = GuardConfig()
+    estop: EStops = EStops()  # sources beside the agent's own; whatever is named here is on
     notes: str = ""
 
     def joint_spec(self, arm: str) -> JointSpec:
@@ -233,7 +235,10 @@ def load_rig(name_or_path: str | Path) -> Rig:
     beside = {
         name: replace(arm, calibration=_beside(path, arm.calibration)) for name, arm in rig.arms.items()
     }
-    return replace(rig, arms=beside)
+    socket = rig.estop.socket
+    if socket is not None:
+        socket = replace(socket, token_file=_beside(path, socket.token_file))
+    return replace(rig, arms=beside, estop=replace(rig.estop, socket=socket))
 
 
 def _beside(rig: Path, file: Path | None) -> Path | None:
@@ -272,6 +277,11 @@ def _converter() -> cattrs.Converter:
             raise ValueError(f"{value!r:.60} is not a whole number")
         return value
 
+    def switch(value: Any, _: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r:.60} is neither true nor false")
+        return value
+
     def text(value: Any, _: Any) -> str:
         if not isinstance(value, str):
             raise ValueError(f"{value!r:.60} is not a text; put it in quotes")
@@ -284,6 +294,7 @@ def _converter() -> cattrs.Converter:
 
     converter.register_structure_hook(float, number)
     converter.register_structure_hook(int, integer)
+    converter.register_structure_hook(bool, switch)
     converter.register_structure_hook(str, text)
     converter.register_structure_hook(float | tuple[float, ...], number_or_list)
     converter.register_structure_hook(str | None, lambda v, t: None if v is None else text(v, t))
@@ -291,10 +302,18 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(
         Pose | None, lambda v, t: None if v is None else converter.structure(v, Pose)
     )
-    for cls in (Pose, ArmLimits, ArmConfig, GripperConfig, CameraConfig, Box, Table, GuardConfig, Rig):
+    for kind in (SocketStop, PedalStop, GpioStop):
+        converter.register_structure_hook(kind | None, _or_none(converter, kind))
+    converter.register_structure_hook(int | None, lambda v, t: None if v is None else integer(v, t))
+    parts = (Pose, ArmLimits, ArmConfig, GripperConfig, CameraConfig, Box, Table, GuardConfig)
+    for cls in (*parts, SocketStop, PedalStop, GpioStop, EStops, Rig):
         plain = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
         converter.register_structure_hook(cls, _needs_mapping(cls, plain))
     return converter
+
+
+def _or_none(converter: cattrs.Converter, kind: type) -> Any:
+    return lambda value, _: None if value is None else converter.structure(value, kind)
 
 
 def _needs_mapping(cls: type, plain: Any) -> Any:

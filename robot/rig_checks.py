@@ -10,6 +10,7 @@ import cattrs
 
 from .errors import nearest
 from .models import load_model, model_names
+from .stops import config as stops
 
 if TYPE_CHECKING:
     from .rig import Pose, Rig
@@ -150,6 +151,7 @@ def check_values(rig: Rig) -> list[str]:
         value = getattr(guard, name)
         if not lowest <= value <= highest:
             wrong.append(f"guard.{name}: {value} must be within {lowest:g}..{highest:g}")
+    wrong += stops.mistakes(rig.estop)
     if guard.temperature_derate_c > guard.temperature_stop_c:
         wrong.append(
             f"guard.temperature_derate_c: {guard.temperature_derate_c} must not be above temperature_stop_c "

@@ -28,6 +28,7 @@ from .parent import Parent
 from .plan import HELLO, LOG, ORDERS_RING, STATUS_RING, ProcessPlan, load_plan
 from .realtime import prepare
 from .ring import RingReader, RingWriter
+from .sources import StopSources
 from .status import STATUS, Status, StatusCodec
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class GuardServer:
         self._orders = RingReader(plan.folder / ORDERS_RING)
         self._status = RingWriter(plan.folder / STATUS_RING)
         self._stop = StopPage(plan.folder)
+        self._sources = StopSources(plan.rig.estop, plan.folder, self._stop, clock)
         self._codec = StatusCodec(plan.rig)
         arms, grippers = connect(plan, clock)
         self.guard = Guard(plan.rig, arms, grippers, clock, blackbox=plan.blackbox, obstacles=plan.obstacles)
@@ -79,6 +81,7 @@ class GuardServer:
         self._orders.open()
         self._status.open()
         self._stop.open()
+        self._sources.wait()
         self._granted = prepare(self._plan.cpu)
         if not self._open():
             return NOT_OPENED
@@ -97,6 +100,7 @@ class GuardServer:
             self.guard.tick()
             self._ticks += 1
             if self._ticks % LOOK_EVERY == 0:
+                self._sources.look()
                 self._look_around(clock.now())
             if self._ticks % TELL_EVERY == 0 and self.guard.is_open:
                 self._tell_changes()
@@ -123,13 +127,15 @@ class GuardServer:
     def _tell_changes(self) -> None:
         """A camera or a heartbeat that is watched from now on is one more protection."""
         acting = {p.name: p.active for p in self.guard.protections()} | {"own_process": True}
+        acting |= {p.name: p.active for p in self._sources.protections()}
         if acting != {p.name: p.active for p in self._told}:
             self._introduce()
 
     def _introduce(self) -> None:
         """Say who is there, and which protections act."""
         own = Protection("own_process", True, f"process {os.getpid()}, started anew when it dies")
-        self._told = [own if p.name == own.name else p for p in self.guard.protections()]
+        known = (*self.guard.protections(), *self._sources.protections())
+        self._told = [own if p.name == own.name else p for p in known]
         self._say(
             {
                 "pid": os.getpid(),

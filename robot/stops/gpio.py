@@ -18,8 +18,8 @@ class Contact:
     name = "gpio"
 
     def __init__(self, config: GpioStop) -> None:
-        self.required = config.required
         self._config = config
+        self._open = False
         self._request: Any = None
         self._gpiod: Any = None
         self._fault: str | None = "not opened yet"
@@ -30,6 +30,12 @@ class Contact:
         return self._fault
 
     @property
+    def holds(self) -> str | None:
+        if self._open:
+            return f"contact open ({self._config.chip} line {self._config.line})"
+        return self.fault if self._config.required else None
+
+    @property
     def detail(self) -> str:
         return f"{self._config.chip} line {self._config.line}, normally closed"
 
@@ -38,24 +44,26 @@ class Contact:
             if self._tried_ns is not None and now_ns - self._tried_ns < AGAIN_NS:
                 return
             self._tried_ns = now_ns
-            self._open()
+            self._ask()
         if self._request is None:
             return
+        before = self._open
         try:
             opened = self._was_opened()
         except OSError as error:  # the chip is gone: an adapter was pulled out
             self.close()
             self._fault = f"{self._config.chip}: {error.strerror or error}"
-            if self.required:
+            if self._config.required:
                 press("gpio: its chip is gone")
             return
-        if opened:
-            press(f"contact open ({self._config.chip} line {self._config.line})")
+        if opened and not before:
+            press(f"contact opened ({self._config.chip} line {self._config.line})")
 
     def descriptors(self) -> Sequence[int]:
         return () if self._request is None else (self._request.fd,)
 
     def close(self) -> None:
+        self._open = False
         request, self._request = self._request, None
         if request is not None:
             request.release()
@@ -67,9 +75,10 @@ class Contact:
         while self._request.wait_edge_events(0):
             for event in self._request.read_edge_events():
                 rose = rose or event.event_type is gpiod.EdgeEvent.Type.RISING_EDGE
-        return rose or self._request.get_value(self._config.line) is gpiod.line.Value.ACTIVE
+        self._open = self._request.get_value(self._config.line) is gpiod.line.Value.ACTIVE
+        return rose or self._open
 
-    def _open(self) -> None:
+    def _ask(self) -> None:
         try:
             gpiod = self._gpiod = importlib.import_module("gpiod")
             line = importlib.import_module("gpiod.line")

@@ -23,7 +23,6 @@ class Pedal:
     name = "pedal"
 
     def __init__(self, config: PedalStop) -> None:
-        self.required = config.required
         self._config = config
         self._descriptor: int | None = None
         self._fault: str | None = "not opened yet"
@@ -32,6 +31,10 @@ class Pedal:
     @property
     def fault(self) -> str | None:
         return self._fault
+
+    @property
+    def holds(self) -> str | None:
+        return self.fault if self._config.required else None
 
     @property
     def detail(self) -> str:
@@ -77,7 +80,7 @@ class Pedal:
     def _lose(self, press: Press) -> None:
         self.close()
         self._fault = f"{self._config.device}: unplugged"
-        if self.required:
+        if self._config.required:
             press("pedal unplugged")
 
     def _hear(self, data: bytes, press: Press) -> None:
@@ -85,5 +88,5 @@ class Pedal:
             for _, _, kind, code, value in EVENT.iter_unpack(data):
                 if kind == EV_KEY and value and self._config.key in (None, code):
                     press(f"pedal, key {code}")
-                elif kind == EV_SYN and code == SYN_DROPPED and self.required:
+                elif kind == EV_SYN and code == SYN_DROPPED and self._config.required:
                     press("pedal: events were lost")

@@ -9,14 +9,18 @@ Press = Callable[[str], None]  # reason
 
 
 class Source(Protocol):
-    """One source; `look` never blocks, and presses whatever there is to press."""
+    """One source; `look` never blocks, and presses once for everything that happened."""
 
     name: str
-    required: bool
 
     @property
     def fault(self) -> str | None:
         """Why it cannot be relied on now; None when it can."""
+        ...
+
+    @property
+    def holds(self) -> str | None:
+        """Why the stop must be pressed as long as this is so; None when nothing keeps it pressed."""
         ...
 
     @property

@@ -1,0 +1,367 @@
+"""Every e-stop source presses the page, and fails on the safe side; on real sockets and event streams."""
+
+import os
+import socket
+import sys
+import time
+import types
+
+import pytest
+from twinloop.robot.clock import RealClock
+from twinloop.robot.errors import DeviceError, RigError, UsageError
+from twinloop.robot.rig import parse_rig
+from twinloop.robot.stops.client import Box, find_token
+from twinloop.robot.stops.config import EStops, GpioStop, PedalStop, SocketStop
+from twinloop.robot.stops.gpio import Contact
+from twinloop.robot.stops.network import Listener
+from twinloop.robot.stops.page import StopPage
+from twinloop.robot.stops.pedal import EV_KEY, EV_SYN, EVENT, SYN_DROPPED, Pedal
+from twinloop.robot.stops.server import StopServer, sources
+
+MS = 1_000_000
+TOKEN = b"0123456789abcdef"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+class Looked:
+    """A source, and what it pressed; `look` until something happened."""
+
+    def __init__(self, source):
+        self.source, self.pressed = source, []
+
+    def look(self, times=1, now_ns=None):
+        for _ in range(times):
+            now = time.monotonic_ns() if now_ns is None else now_ns
+            self.source.look(now, self.pressed.append)
+
+    def until(self, done):
+        for _ in range(1000):
+            self.look()
+            if done():
+                return
+            time.sleep(0.002)
+        raise AssertionError("nothing happened")
+
+
+@pytest.fixture
+def listening():
+    made = []
+
+    def listen(stopped=lambda: False, **options):
+        seen = Looked(Listener(SocketStop(free_port(), **options), stopped))
+        seen.look()
+        made.append(seen.source)
+        return seen, seen.source._config.port
+
+    yield listen
+    for source in made:
+        source.close()
+
+
+def say(port, *lines):
+    connection = socket.create_connection(("127.0.0.1", port), 5.0)
+    connection.sendall(b"".join(line + b"\n" for line in lines))
+    return connection
+
+
+def hear(seen, connection):
+    """What it is answered, without blocking the one that answers."""
+    connection.setblocking(False)
+    got = []
+
+    def heard():
+        try:
+            got.append(connection.recv(1000))
+        except BlockingIOError:
+            return False
+        return True
+
+    seen.until(heard)
+    return got[0]
+
+
+# ---------------------------------------------------------------- socket
+
+
+def test_one_line_presses_and_says_who(listening):
+    seen, port = listening()
+    connection = say(port, b"stop hand in\x00 the cell")
+    assert hear(seen, connection) == b"clear\n"
+    assert seen.pressed == ["socket: 127.0.0.1: hand in the cell"]
+    connection.close()
+    seen.look(3)
+    assert len(seen.pressed) == 1  # who promised nothing may go
+
+
+def test_a_box_that_promised_beats_and_vanishes_presses(listening):
+    for end in ("closed", "silent", "nonsense"):
+        seen, port = listening()
+        connection = say(port, b"beat 500")
+        hear(seen, connection)
+        assert not seen.pressed
+        if end == "closed":
+            connection.close()
+            seen.until(lambda seen=seen: seen.pressed)
+            assert seen.pressed == ["socket: 127.0.0.1 is gone"]
+        elif end == "silent":  # its cable is cut: no end of the connection ever comes
+            seen.look(now_ns=time.monotonic_ns() + 600 * MS)
+            assert seen.pressed == ["socket: 127.0.0.1 is silent"]
+        else:
+            connection.sendall(b"x" * 300)
+            seen.until(lambda seen=seen: seen.pressed)
+            assert seen.pressed == ["socket: 127.0.0.1 is gone"]
+
+
+def test_a_box_that_says_goodbye_presses_nothing(listening):
+    seen, port = listening()
+    connection = say(port, b"beat 500", b"bye")
+    hear(seen, connection)
+    connection.close()
+    seen.look(5)
+    seen.look(now_ns=time.monotonic_ns() + 600 * MS)
+    assert not seen.pressed
+
+
+def test_a_required_box_must_be_there(listening):
+    seen, port = listening(required=True)
+    assert "no button box" in seen.source.holds
+    connection = say(port, b"beat 5000")
+    hear(seen, connection)
+    assert seen.source.holds is None and seen.source.fault is None
+    connection.close()
+    seen.until(lambda: seen.pressed)
+    assert "no button box" in seen.source.holds
+
+
+@pytest.mark.parametrize("lines", [[b"stop"], [b"token wrong", b"stop"], [b"beat 500"], [b"token"]])
+def test_without_its_token_nobody_is_heard(listening, tmp_path, lines):
+    path = tmp_path / "token"
+    path.write_bytes(TOKEN + b"\n")
+    path.chmod(0o600)
+    seen, port = listening(token_file=path)
+    assert hear(seen, say(port, *lines)) == b"error token?\n"
+    assert not seen.pressed
+    answers = hear(seen, say(port, b"token " + TOKEN, b"stop"))
+    assert answers.startswith(b"clear\n") and len(seen.pressed) == 1
+
+
+def test_a_token_that_others_can_read_is_none(listening, tmp_path):
+    path = tmp_path / "token"
+    path.write_bytes(TOKEN)
+    path.chmod(0o644)
+    seen, port = listening(token_file=path, required=True)
+    assert "chmod 600" in seen.source.fault and seen.source.holds
+    with pytest.raises(OSError):
+        say(port, b"stop")
+
+
+def test_a_flood_of_strangers_keeps_nobody_from_pressing(listening):
+    seen, port = listening()
+    box = say(port, b"beat 5000")
+    hear(seen, box)
+    flood = []
+    for _ in range(40):
+        flood.append(socket.create_connection(("127.0.0.1", port), 5.0))
+        flood[-1].sendall(b"y" * 100)
+        seen.look(2)
+    hear(seen, say(port, b"stop"))
+    assert seen.pressed == ["socket: 127.0.0.1"]  # and the box was not thrown out
+    assert len(seen.source._clients) <= 16
+    for connection in (*flood, box):
+        connection.close()
+
+
+def test_a_port_that_is_taken_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        seen = Looked(Listener(SocketStop(other.getsockname()[1]), lambda: False))
+        seen.look()
+        assert "in use" in seen.source.fault and seen.source.holds is None
+
+
+# ---------------------------------------------------------------- pedal
+
+
+def event(kind, code, value):
+    return EVENT.pack(1, 2, kind, code, value)
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    path = tmp_path / "event7"
+    os.mkfifo(path)
+    return path
+
+
+def test_the_chosen_key_presses_and_no_other(fifo):
+    seen = Looked(Pedal(PedalStop(str(fifo), key=57)))
+    with open(os.open(fifo, os.O_RDWR), "wb", buffering=0) as pedal:
+        seen.look()
+        pedal.write(event(EV_KEY, 30, 1) + event(EV_SYN, 0, 0) + event(EV_KEY, 57, 0))
+        seen.look()
+        assert not seen.pressed and seen.source.fault is None
+        pedal.write(event(EV_KEY, 57, 1) + event(EV_SYN, 0, 0))
+        seen.look()
+        assert seen.pressed == ["pedal, key 57"]
+        pedal.write(event(EV_SYN, SYN_DROPPED, 0))
+        seen.look()
+        assert seen.pressed[1:] == ["pedal: events were lost"]
+    seen.source.close()
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_pedal_that_is_pulled_out_presses_where_it_is_required(fifo, required):
+    seen = Looked(Pedal(PedalStop(str(fifo), required=required)))
+    with open(os.open(fifo, os.O_RDWR), "wb", buffering=0):
+        seen.look()
+        assert seen.source.fault is None and seen.source.holds is None
+    seen.until(lambda: seen.source.fault is not None)
+    assert seen.pressed == (["pedal unplugged"] if required else [])
+    assert bool(seen.source.holds) == required
+    seen.source.close()
+
+
+def test_a_pedal_that_is_not_there_is_said_and_found_later(tmp_path):
+    seen = Looked(Pedal(PedalStop(str(tmp_path / "event9"))))
+    seen.look()
+    assert "is it plugged in" in seen.source.holds and not seen.pressed
+    os.mkfifo(tmp_path / "event9")
+    writer = os.open(tmp_path / "event9", os.O_RDWR)
+    seen.until(lambda: seen.source.fault is None)
+    os.close(writer)
+    seen.source.close()
+
+
+# ---------------------------------------------------------------- GPIO (a fake of gpiod 2.x: no lines here)
+
+
+@pytest.fixture
+def gpiod(monkeypatch):
+    """The parts of the package gpiod 2.x that are used; `wire.open` and `wire.edges` are what happens outside."""
+    line = types.ModuleType("gpiod.line")
+    for name, members in {
+        "Direction": ("INPUT",), "Bias": ("PULL_UP",), "Edge": ("BOTH",), "Value": ("ACTIVE", "INACTIVE"),
+    }.items():  # fmt: skip
+        setattr(line, name, types.SimpleNamespace(**{member: object() for member in members}))
+    wire = types.SimpleNamespace(open=False, edges=[], gone=False)
+    kinds = types.SimpleNamespace(RISING_EDGE=object(), FALLING_EDGE=object())
+
+    class Request:
+        fd = 0
+
+        def wait_edge_events(self, timeout):
+            if wire.gone:
+                raise OSError(19, "No such device")
+            return bool(wire.edges)
+
+        def read_edge_events(self):
+            edges, wire.edges = wire.edges, []
+            return [types.SimpleNamespace(event_type=edge) for edge in edges]
+
+        def get_value(self, offset):
+            assert offset == 17
+            return line.Value.ACTIVE if wire.open else line.Value.INACTIVE
+
+        def release(self):
+            pass
+
+    module = types.ModuleType("gpiod")
+    module.line, module.EdgeEvent = line, types.SimpleNamespace(Type=kinds)
+    module.LineSettings = lambda **settings: settings
+
+    def request_lines(chip, consumer, config):
+        assert config[17]["bias"] is line.Bias.PULL_UP
+        return Request()
+
+    module.request_lines = request_lines
+    monkeypatch.setitem(sys.modules, "gpiod", module)
+    monkeypatch.setitem(sys.modules, "gpiod.line", line)
+    wire.RISING, wire.FALLING = kinds.RISING_EDGE, kinds.FALLING_EDGE
+    return wire
+
+
+def test_an_open_contact_presses_once_and_keeps_it_pressed(gpiod):
+    seen = Looked(Contact(GpioStop(17)))
+    seen.look(3)
+    assert seen.source.fault is None and not seen.pressed
+    gpiod.open = True
+    seen.look(3)
+    assert len(seen.pressed) == 1 and "contact open" in seen.source.holds
+    gpiod.open = False
+    seen.look()
+    assert seen.source.holds is None
+
+
+def test_a_contact_that_was_open_for_a_moment_presses(gpiod):
+    seen = Looked(Contact(GpioStop(17)))
+    seen.look()
+    gpiod.edges = [gpiod.RISING, gpiod.FALLING]
+    seen.look()
+    assert len(seen.pressed) == 1 and seen.source.holds is None
+
+
+def test_a_chip_that_is_gone_and_a_package_that_is_missing(gpiod, monkeypatch):
+    seen = Looked(Contact(GpioStop(17)))
+    seen.look()
+    gpiod.gone = True
+    seen.look()
+    assert seen.pressed == ["gpio: its chip is gone"] and "No such device" in seen.source.holds
+    monkeypatch.setitem(sys.modules, "gpiod", None)
+    missing = Looked(Contact(GpioStop(17)))
+    missing.look()
+    assert "twinloop[gpio]" in missing.source.holds
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def test_what_holds_presses_again_after_a_re_arming_and_only_then(tmp_path, fifo):
+    page = StopPage(tmp_path)
+    page.open()
+    stops = EStops(pedal=PedalStop(str(tmp_path / "none")))
+    said = []
+    server = StopServer(tmp_path, page, sources(stops, lambda: False), RealClock(), lambda: True, said.append)
+    for _ in range(5):
+        server.look()
+    assert page.presses == 1 and page.pressed().startswith("e-stop pedal: ") and page.looks == 5
+    page.take_back(1)
+    server.look()
+    assert page.presses == 2 and page.pressed() is not None
+    assert (tmp_path / "stops.json").read_text().count('"active": false') == 1
+    page.close()
+
+
+def test_two_presses_are_two():
+    """A press that comes while somebody re-arms must not be lost in the one before."""
+    seen = Looked(Pedal(PedalStop("/nowhere")))
+    seen.source._hear(event(EV_KEY, 1, 1) + event(EV_KEY, 1, 1), seen.pressed.append)
+    assert len(seen.pressed) == 2
+
+
+@pytest.mark.parametrize(
+    ("estop", "told"),
+    [
+        ({"socket": {"port": 80}}, "estop.socket.port: 80"),
+        ({"socket": {"port": 5510, "bind": "0.0.0.0"}}, "needs a token_file"),
+        ({"socket": {"port": 5510, "bind": "host"}}, "no IP address"),
+        ({"pedal": {"device": "event5"}}, "must be a path"),
+        ({"pedal": {"device": "/dev/input/event5", "key": 0}}, "within 1..767"),
+        ({"pedal": {"device": "/dev/input/event5", "required": "no"}}, "neither true nor false"),
+        ({"gpio": {"line": -1}}, "estop.gpio.line: -1"),
+        ({"button": {}}, "unknown field"),
+    ],
+)
+def test_a_rig_that_declares_them_wrong_is_refused(estop, told):
+    with pytest.raises(RigError, match="(?s).*" + told):
+        parse_rig({"name": "x", "arms": {"arm": {"model": "so101"}}, "estop": estop}, "rig.yaml")
+
+
+def test_the_client_says_what_is_wrong(tmp_path):
+    with pytest.raises(DeviceError, match="estop.socket"):
+        Box("127.0.0.1", free_port()).open()
+    with pytest.raises(UsageError, match="16 to 200"):
+        find_token(None, {"TWINLOOP_ESTOP_TOKEN": "short"})
+    assert find_token(None, {}) is None
