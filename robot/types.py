@@ -83,7 +83,7 @@ class GripperState:
 
     t_ns: int
     width_m: float
-    force_n: float
+    force_n: float  # NaN = the gripper does not tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,13 @@ class TrossenController:
     def connect(self) -> None:
         self.release()
         sdk = self._sdk = vendor_module("trossen_arm", "trossen")
-        driver = sdk.TrossenArmDriver()
+        driver = self._driver = (
+            sdk.TrossenArmDriver()
+        )  # kept at once: one that fails holds its connection too
         driver.set_log_level(sdk.LogLevel.critical)
         tool = sdk.StandardEndEffector.wxai_v0_follower
         self._call(driver.configure, sdk.Model.wxai_v0, tool, self._address, False, CONNECT_S)
-        self._driver, self._seen = driver, -1
+        self._seen = -1
         # Mode `position` starts from the measured pose; the goal is set at once so that no older one is left.
         self._call(driver.set_all_modes, sdk.Mode.position)
         self._go(list(self._call(driver.get_all_positions)))
@@ -72,7 +74,7 @@ class TrossenController:
             hottest[:n],
             np.full(n, np.nan),
             width_m=float(self._model.angle_to_width(q[n])),
-            force_n=-float(tau[n]),  # the effort opens
+            force_n=-float(tau[n]) / self._model.gripper_lever_m,  # the effort is the motor's, and opens
         )
 
     def send(self, q: F64, width_m: float | None) -> None:

@@ -207,12 +207,16 @@ def _sound_arm(name: str, state: object, low: F64, high: F64, now_ns: int) -> Ar
     return state
 
 
+def _told(value: float) -> bool:
+    return not math.isinf(value)
+
+
 def _sound_gripper(name: str, state: object, now_ns: int) -> GripperState:
-    """The same for a gripper."""
+    """The same for a gripper, whose force may be NaN: not reported, so not limited here either."""
     if not isinstance(state, GripperState):
         raise DeviceError(f"{name}: its driver handed out a {type(state).__name__}, not a GripperState")
-    for value in (state.width_m, state.force_n):
-        if not isinstance(value, float | int | np.floating) or not math.isfinite(value):
+    for value, told in ((state.width_m, math.isfinite), (state.force_n, _told)):
+        if not isinstance(value, float | int | np.floating) or not told(value):
             raise DeviceError(f"{name}: its driver handed out {value!r:.60} for a width or a force")
     if not abs(state.width_m) < FAR:
         raise DeviceError(f"{name}: its pads stand {state.width_m} m apart, which cannot be")

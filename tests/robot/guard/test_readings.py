@@ -32,7 +32,7 @@ NO_WIDTH = {
     "text": lambda s: replace(s, width_m="a"),
     "array": lambda s: replace(s, width_m=np.zeros(2)),
     "a mile": lambda s: replace(s, width_m=1609.0),
-    "no force": lambda s: replace(s, force_n=float("nan")),
+    "endless force": lambda s: replace(s, force_n=float("inf")),
 }
 
 
@@ -151,3 +151,10 @@ def test_a_machine_that_has_been_up_for_a_year():
             bench.tick(4)
     assert np.isfinite(bench.sent()).all()
     assert MS  # the chunks above are 1 ns apart
+
+
+def test_a_gripper_that_does_not_tell_its_force_still_moves():
+    bench = Bench()
+    lie(bench.gripper, lambda s: replace(s, force_n=float("nan")))
+    bench.seconds(0.5)
+    assert bench.guard.limits.total["device"] == 0 and bench.guard.mode != "fault"

@@ -1,0 +1,158 @@
+"""Universal Robots e-Series (UR5e; others with a description of their own), through `ur-rtde`.
+
+The rig's `port` is the controller's IP address; the pendant must be in remote control. The SDK receives 500 states a
+second in a thread of its own; goals go out as `servoj`, whose lookahead and gain are UR's defaults. Joint torques are
+not reported (RTDE has currents and modelled moments only), so the arm's own protective stop is what feels a contact.
+
+Torque off: the control script ends, the arm stays powered and holds its position; brakes are set on the pendant. A lost
+link leaves the script at its last goal, where the arm stands still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import numpy as np
+
+from ..errors import DeviceError
+from ..interfaces import Clock
+from ..rig import Rig
+from ..types import F64
+from . import ArmDevices
+from .controller import POLL_S, Sample, VendorFault, vendor_module
+from .remote import remote_devices
+
+RTDE_PORT = 30004
+REACH_S = 1.0  # for the network, a first state, and the script to run
+STEP_S = 0.002  # `t` of servoj: the controller's cycle
+LOOKAHEAD_S = (
+    0.1  # s, 0.03-0.2; this and the gain (100-2000) are the defaults of servoj in UR's script manual
+)
+GAIN = 300.0
+HALT = 10.0  # rad/s2, ur_rtde's default for `servoStop`
+
+PENDANT = "see the pendant"
+UNLOCK = "find what it touched, then unlock it on the pendant"
+POWER = "power on and release the brakes on the pendant"
+CLOSE = "close the safeguard and reset it"
+SAFETY = {  # RTDE `safety_mode`; 1 normal and 2 reduced are none
+    **{3: f"protective stop; {UNLOCK}", 4: f"recovery mode; {PENDANT}", 5: f"safeguard stop; {CLOSE}"},
+    6: f"system emergency stop; make it safe, then {POWER}",
+    7: f"robot emergency stop; make it safe, release the button, then {POWER}",
+    **{
+        8: f"safety violation; {PENDANT}",
+        9: f"safety fault; {PENDANT}",
+        10: f"validate joint ids; {PENDANT}",
+    },
+    12: f"automatic mode safeguard stop; {CLOSE}",
+    13: "three-position switch stop; press it to its middle",
+}
+RUNNING = 7  # RTDE `robot_mode`
+MODES = {0: "disconnected", 1: "confirm safety", 2: "booting", 3: "power off", 4: "power on", 5: "idle"}
+
+
+def connect(name: str, rig: Rig, port: str, clock: Clock) -> ArmDevices:
+    """Arm `name` of `rig`, whose controller has the IP address `port`; nothing is opened yet."""
+    return remote_devices(name, rig, UrController(port, clock), clock, gripper=False)
+
+
+class UrController:
+    """One UR controller; implements `Controller`.
+
+    The SDK's constructors hold Python's lock while they wait, its `reconnect` does not; so both interfaces are
+    made once, while opening, and kept until `release`.
+    """
+
+    def __init__(self, address: str, clock: Clock) -> None:
+        self._address = address
+        self._clock = clock
+        self._receive: Any = None
+        self._control: Any = None
+        self._seen = 0.0  # s, the controller's time
+
+    def connect(self) -> None:
+        receive_sdk = vendor_module("rtde_receive", "ur")
+        control_sdk = vendor_module("rtde_control", "ur")
+        self._probe()
+        if self._receive is None:
+            self._receive = _call(receive_sdk.RTDEReceiveInterface, self._address)
+        elif not self._receive.isConnected():
+            _call(self._receive.reconnect)
+        before = self._seen = self._receive.getTimestamp()
+        self._wait(lambda: self._receive.getTimestamp() != before, "no state came")
+        if faults := self._faults():
+            raise VendorFault(faults[0])
+        if self._control is None:
+            self._control = _call(control_sdk.RTDEControlInterface, self._address)
+        elif not self._control.isConnected():
+            _call(self._control.disconnect)
+            _call(self._control.reconnect)
+        elif not self._control.isProgramRunning():
+            _call(self._control.reuploadScript)
+        self._wait(self._control.isProgramRunning, "its control script does not run")
+        self.send(np.array(self._receive.getActualQ()), None)
+
+    def sample(self) -> Sample | None:
+        receive, control = self._receive, self._control
+        if not (receive.isConnected() and control.isConnected()):
+            raise DeviceError(f"{self._address} closed the connection")
+        stamp = receive.getTimestamp()
+        if stamp == self._seen:
+            return None
+        self._seen = stamp
+        faults = self._faults()
+        if not faults and not control.isProgramRunning():
+            faults = ("control script stopped; was a program started or stopped on the pendant?",)
+        q, dq = np.array(receive.getActualQ()), np.array(receive.getActualQd())
+        celsius, volt = np.array(receive.getJointTemperatures()), np.array(receive.getActualJointVoltage())
+        return Sample(q, dq, np.full(q.shape, np.nan), celsius, volt, faults=faults)
+
+    def send(self, q: F64, width_m: float | None) -> None:
+        control = self._control
+        # Checked first: on a lost link the SDK would reconnect by itself and send the goal after that.
+        if not control.isConnected():
+            raise DeviceError(f"{self._address} closed the connection")
+        if not _call(control.servoJ, q.tolist(), 0.0, 0.0, STEP_S, LOOKAHEAD_S, GAIN):
+            raise DeviceError("servoJ was refused; the arm stopped")
+
+    def release(self) -> None:
+        control, receive = self._control, self._receive
+        self._control = self._receive = None
+        with contextlib.suppress(DeviceError):  # a link that is gone needs no goodbye
+            if control is not None and control.isConnected() and control.isProgramRunning():
+                _call(control.servoStop, HALT)
+                _call(control.stopScript)
+        for interface in (control, receive):
+            if interface is not None:
+                _call(interface.disconnect)
+
+    def _faults(self) -> tuple[str, ...]:
+        safety, mode = self._receive.getSafetyMode(), self._receive.getRobotMode()
+        if safety in SAFETY:
+            return (SAFETY[safety],)
+        return () if mode == RUNNING else (f"robot mode '{MODES.get(mode, mode)}'; {POWER}",)
+
+    def _probe(self) -> None:
+        """Whether anybody listens: the SDK waits for minutes where nobody does."""
+        try:
+            socket.create_connection((self._address, RTDE_PORT), REACH_S).close()
+        except OSError as error:
+            raise DeviceError(
+                f"nobody answers at {self._address}:{RTDE_PORT} ({error}); check `port` (the IP address)"
+            ) from None
+
+    def _wait(self, done: Any, otherwise: str) -> None:
+        end = self._clock.now() + round(REACH_S * 1e9)
+        while not done():
+            if self._clock.now() > end:
+                raise DeviceError(f"{self._address}: {otherwise}; {PENDANT}")
+            self._clock.sleep_until(self._clock.now() + round(POLL_S * 1e9))
+
+
+def _call(method: Any, *values: Any) -> Any:
+    try:
+        return method(*values)
+    except (RuntimeError, ValueError) as error:  # what the C++ exceptions of ur_rtde become
+        raise DeviceError(f"{error}; {PENDANT}") from None
