@@ -74,8 +74,8 @@ class DynamixelServos:
             if id not in (servo.id, servo.secondary_id, BROADCAST):
                 continue
             servo.heard()
+            level = servo.get("return_level")  # as it was before the instruction
             error, data = self._one(servo, id, instruction, parameters)
-            level = servo.get("return_level")
             silent = id == servo.secondary_id or id == BROADCAST and instruction != PING
             if not silent and level >= {PING: 0, READ: 1}.get(instruction, 2):
                 replies.append(_answer(servo, error, data))

@@ -117,7 +117,7 @@ class XServo:
         at = address
         while at < address + len(data):
             name, offset = self._at.get(at, ("", 0))
-            if not name:
+            if not name or self.table[name].low is None:
                 return ACCESS
             register = self.table[name]
             piece = data[at - address : at - address + register.size]
@@ -187,8 +187,7 @@ class XServo:
 
     def _refusal(self, name: str, value: int, by_secondary_id: bool) -> int:
         register = self.table[name]
-        if register.low is None:
-            return ACCESS
+        assert register.low is not None
         if register.address < EEPROM_END and (self.get("torque") or by_secondary_id):
             return ACCESS
         if name in GOALS and self.get("watchdog") == STOPPED:

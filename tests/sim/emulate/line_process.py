@@ -1,4 +1,7 @@
-"""Six STS3215 on a pseudo-terminal, in a process of their own: prints the path, takes faults as JSON lines."""
+"""Six servos on a pseudo-terminal, in a process of their own: prints the path, takes faults as JSON lines.
+
+STS3215, or XL430 when the first argument is "dynamixel".
+"""
 
 import json
 import math
@@ -7,11 +10,13 @@ import sys
 from dataclasses import dataclass
 
 from twinloop.robot.clock import RealClock
+from twinloop.sim.emulate.dynamixel import DynamixelServos
 from twinloop.sim.emulate.feetech import FeetechServos
 from twinloop.sim.emulate.line import Line
 from twinloop.sim.emulate.motor import Sensed
 from twinloop.sim.emulate.sts3215 import Sts3215
 from twinloop.sim.emulate.terminal import Terminal, serve
+from twinloop.sim.emulate.xseries import XServo
 
 BAUD = 1_000_000
 LAG_S = 0.05
@@ -45,7 +50,12 @@ class FirstOrder:
 
 def main():
     clock = RealClock()
-    servos = FeetechServos([Sts3215(id, FirstOrder(clock)) for id in range(1, 7)])
+    if sys.argv[1:] == ["dynamixel"]:
+        servos = DynamixelServos(
+            [XServo(id, "xl430_w250", FirstOrder(clock), {"baud": 3}) for id in range(1, 7)]
+        )
+    else:
+        servos = FeetechServos([Sts3215(id, FirstOrder(clock)) for id in range(1, 7)])
     line = Line(servos, BAUD)
     last = clock.now()
 
