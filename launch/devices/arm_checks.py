@@ -35,7 +35,8 @@ def arm_checks(
         return
     if config.port is None:
         here = ", ".join(device.path for device in serial_devices(places)) or "none plugged in"
-        yield Check(f"{name} port", "fail", f"none named; serial ports: {here}", setup)
+        why = f"none named; serial ports: {here}" if line else "no address of its control box named"
+        yield Check(f"{name} {'port' if line else 'address'}", "fail", why, setup)
         return
     if line is None and address is not None and "/" not in config.port:
         yield reach(name, config.port, address, local.origin(f"arms.{name}.port"))
@@ -52,7 +53,12 @@ def arm_checks(
                 yield from servo_checks(name, line, bus, found, setup, seen)
         except DeviceError as error:
             yield Check(f"{name} servos", "fail", str(error), "check its cable and its power")
-    yield calibration_check(local, name, seen, setup)
+    if line is None or line.calibrated:
+        yield calibration_check(local, name, seen, setup)
+    elif config.calibration is not None:
+        yield Check(
+            f"{name} calibration", "fail", "this arm takes no file", f"remove arms.{name}.calibration"
+        )
 
 
 def servo_checks(

@@ -66,7 +66,9 @@ class Setup:
         if port is None:
             return
         self._save_arm(name, port=stable_name(port, self.places))
-        self._calibration(name, self._seen(name, port, line), calibration)
+        seen = self._seen(name, port, line)
+        if line.calibrated:
+            self._calibration(name, seen, calibration)
 
     def port(self, name: str, line: ServoLine) -> str | None:
         """Ask which port; None: left out. A port that another arm has is offered with a word about that."""
@@ -168,7 +170,9 @@ class Setup:
             self._save_arm(name, calibration=str(Path(given).expanduser().absolute()))
             return
         known = self._arm(name).calibration
-        offered = known or next(map(str, calibration_files(model, seen)), "none")
+        others = {place.calibration for other, place in self.machine.arms.items() if other != name}
+        found = (str(path) for path in calibration_files(model, seen) if str(path) not in others)
+        offered = known or next(found, "none")
         while True:
             question = f"calibration file of '{name}' (LeRobot's JSON; none: not calibrated)"
             answer = self.dialogue.ask(question, offered)

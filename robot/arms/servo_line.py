@@ -1,7 +1,8 @@
 """Servos as they are examined and set up one by one, beside the arm that they become.
 
 An arm whose driver's module has `motors(rig, arm)` and `BAUD` is examined servo by servo by `twinloop doctor --rig` and
-numbered by `twinloop setup-devices --ids`. One whose arm has an address may name its TCP port in `TCP_PORT`.
+numbered by `twinloop setup-devices --ids`; with `CALIBRATED = False` there it takes no calibration file. One whose arm
+has an address may name its TCP port in `TCP_PORT`.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class ServoLine:
     baud: int
     joints: Mapping[int, str]  # id -> joint
     servos: Mapping[int, str]  # id -> model
+    calibrated: bool = True  # whether the arm takes LeRobot's calibration file
 
 
 def driver_module(model: str) -> ModuleType:
@@ -100,6 +102,7 @@ def servo_line(rig: Rig, arm: str) -> ServoLine | None:
         module.BAUD,
         {id: motor.name for motor in motors for id in motor.ids},
         {id: motor.servo for motor in motors for id in motor.ids},
+        getattr(module, "CALIBRATED", True),
     )
 
 

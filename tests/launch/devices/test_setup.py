@@ -1,10 +1,13 @@
 """`twinloop setup-devices` as a person meets it, with two emulated arms and videos for cameras."""
 
+import json
 import os
 
 import pytest
 import yaml
+from twinloop.robot.lerobot_units import motor_names
 from twinloop.robot.machine import load_local_rig
+from twinloop.robot.models import load_model
 from twinloop.robot.rig import load_rig
 from twinloop.sim.emulate.process import EmulatorProcess
 from typist import Typist
@@ -118,6 +121,40 @@ def test_nothing_is_guessed_without_a_person(person, emulator, tmp_path):
     typist = person("--yes", *ports)
     assert typist.ends() == 1 and "left out: camera" in typist.said  # there are no cameras
     assert [arm.port for arm in load_local_rig(RIG).rig.arms.values()] == list(emulator.paths.values())
+
+
+def lerobots_file(folder, name, offset):
+    folder = folder / "hf/lerobot/calibration/robots/so101_follower"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = load_model("so101")
+    content = {
+        motor: {"id": k, "drive_mode": 0, "homing_offset": offset, "range_min": 100, "range_max": 4000}
+        for k, motor in enumerate(motor_names(model), 1)
+    }
+    (folder / name).write_text(json.dumps(content))
+    return folder / name
+
+
+def test_lerobots_calibration_is_offered_to_the_arm_whose_servos_remember_it(person, emulator, tmp_path):
+    lerobots_file(tmp_path, "another.json", 300)
+    mine = [lerobots_file(tmp_path, f"mine_{k}.json", 0) for k in range(2)]
+    ports = [f"--port={arm}={path}" for arm, path in emulator.paths.items()]
+    typist = person("--yes", *ports)
+    assert typist.ends() == 1
+    assert [arm.calibration for arm in load_local_rig(RIG).rig.arms.values()] == mine
+    first = next(iter(emulator.paths))
+    typist = person(*ports, "--calibration", f"{first}={tmp_path}/none.json")
+    assert typist.ends() == 2 and f"{tmp_path}/none.json: cannot read the calibration file" in typist.said
+    typist = person(*ports)
+    typist.waits_for(f"[{mine[0]}]: ")
+    typist.types(tmp_path / "hf/lerobot/calibration/robots/so101_follower/another.json")
+    typist.waits_for("another arm's, or an old one; offsets: shoulder_pan 0 in the servo, 300 in the file")
+    typist.waits_for("take it all the same? (y/n) [n]: ")
+    typist.types()
+    typist.waits_for("[none]: ")
+    typist.interrupts()
+    assert typist.ends() == 130
+    assert [arm.calibration for arm in load_local_rig(RIG).rig.arms.values()] == mine
 
 
 def test_an_input_that_ends_is_one_line_and_writes_nothing(person, tmp_path):
