@@ -93,6 +93,7 @@ class Contact:
                 self._config.chip, consumer="twinloop e-stop", config={self._config.line: settings}
             )
         except (OSError, ValueError) as error:
-            self._fault = f"{self._config.chip} line {self._config.line}: {error}"
+            told = getattr(error, "strerror", None) or error
+            self._fault = f"{self._config.chip} line {self._config.line}: {told}"
         else:
             self._fault = None
