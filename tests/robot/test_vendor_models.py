@@ -167,7 +167,8 @@ def test_guard_capsules_contain_what_is_seen_and_what_touches(arm):
         mine = of_body(model, body, GUARD)
         joint = int(model.body_jntadr[body])
         capsules = mine or of_body(model, int(model.body_parentid[body]), GUARD)
-        for q in [0.0] if mine else np.linspace(*model.jnt_range[joint], 7):
+        low, high = model.jnt_range[joint]
+        for q in [0.0] if mine else np.linspace(low, high, 7):
             data.qpos[:] = 0.0
             data.qpos[model.jnt_qposadr[joint]] = q
             mujoco.mj_forward(model, data)
@@ -202,7 +203,8 @@ def test_links_left_out_of_the_checks_can_never_meet(arm, one, two, joints):
     data = mujoco.MjData(model)
     parts = [of_body(model, model.body(body).id, VISUAL, COLLISION) for body in (one, two)]
     least = 1.0
-    for q in itertools.product(*(np.linspace(*model.jnt_range[j], 9) for j in joints)):
+    ranges = [model.jnt_range[j] for j in joints]
+    for q in itertools.product(*(np.linspace(low, high, 9) for low, high in ranges)):
         data.qpos[list(joints)] = q
         mujoco.mj_kinematics(model, data)
         least = min(
@@ -221,7 +223,7 @@ def test_rest_and_home_are_clear(arm, pose):
     description, spec = load_model(arm), twin.arms["arm"].spec
     q = description.rest_q_rad if pose == "rest" else description.home_q_rad
     assert (q >= spec.q_min).all() and (q <= spec.q_max).all()
-    for width in (0.0, description.gripper_width_max_m) if twin.grippers else (None,):
+    for width in (0.0, description.gripper_width_max_m) if twin.grippers else (0.0,):
         twin.set_arm("arm", q, width)
         assert twin.data.ncon == 0
         guard = TwinRobot(twin).guard
