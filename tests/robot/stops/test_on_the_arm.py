@@ -60,7 +60,9 @@ def acting(guard):
 
 
 def children(pid):
-    out = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True)
+    out = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
     return {line.split()[0]: line for line in out.stdout.splitlines()}
 
 
