@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..buses import Answer, Bus
-from ..buses.bus import SETUP_NS
+from ..buses.bus import ATTEMPTS, SETUP_NS
 from ..buses.dynamixel import ALERT, REBOOT, fast_sync_read
 from ..buses.framing import PING
 from ..errors import DeviceError, RigError, nearest
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 COUNTS, CENTRE = 4096, 2048
 SPEED_UNIT = 0.229 / 60.0  # turns per second
-TORQUE, ERROR_STATUS, WATCHDOG, GOAL, PRESENT, PRESENT_BYTES = 64, 70, 98, 116, 126, 21
+TORQUE, ERROR_STATUS, WATCHDOG, GOAL, PRESENT, POSITION_NOW, PRESENT_BYTES = 64, 70, 98, 116, 126, 132, 21
 EEPROM_BYTES, RAM_BYTES = 64, 84  # of the table that is looked at while setting up
 REGISTERS: Mapping[str, tuple[int, int]] = (
     MappingProxyType(  # that an arm may ask to be set: (address, bytes)
@@ -221,13 +221,16 @@ class XSeriesFamily:
         log.warning("servo %d: had shut down (%s); rebooted", id, ", ".join(before))
 
     def _disarm(self, bus: Bus, id: int, holds: bool) -> None:
-        """A watchdog that another host left. A stopped servo that goes on must not go to the goal of before."""
-        if bus.read(id, WATCHDOG, 1) == b"\0":
-            return
-        present = bus.read(id, PRESENT + 6, 4)
-        bus.write(id, WATCHDOG, b"\0")
-        if holds:
-            bus.write(id, GOAL, present)
+        """End a watchdog that another host left. A stopped servo must not go on to the goal of before: the new one
+        follows at once, without waiting for an answer in between."""
+        for _ in range(ATTEMPTS):
+            if bus.read(id, WATCHDOG, 1) == b"\0":
+                return
+            present = bus.read(id, POSITION_NOW, 4)
+            bus.sync_write(WATCHDOG, {id: b"\0"})
+            if holds:
+                bus.sync_write(GOAL, {id: present})
+        raise DeviceError(f"servo {id}: its bus watchdog does not end; switch its power off and on")
 
     def _set(self, bus: Bus, id: int, holds: bool, table: bytes, start: int) -> None:
         """Write what differs in a part of the table that begins at `start`."""
