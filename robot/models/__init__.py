@@ -43,6 +43,9 @@ class ArmModel:
     rest_q_rad: F64  # (n,) folded; torque may go off here
     home_q_rad: F64  # (n,) ready over the table, gripper down and forward
     gripper: GripperMap | None = None
+    fixed_pad_m: float | None = (
+        None  # grasp site to the face of the pad that stands still; None = both pads move
+    )
     servos: tuple[str, ...] = ()  # a joint each, the gripper's last; names of sim/servo.py; () = STS3215
 
     def servo_of(self, joint: str) -> str:

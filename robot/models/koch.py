@@ -37,6 +37,7 @@ MODEL = ArmModel(
     home_q_rad=frozen([0.0, -0.25, 0.1, 1.3, 0.0]),
     # The pads of koch.xml: pad_fixed's face is 16 mm to the right of the jaw's axis; pad_moving's face is 1 mm to
     # the right of it and reaches from 37.5 to 55.5 mm when both are parallel, 15 mm apart.
+    fixed_pad_m=0.0125,
     gripper=Jaw(
         hinge_height_m=0.016,
         face_offset_m=0.001,

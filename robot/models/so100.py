@@ -36,6 +36,7 @@ MODEL = ArmModel(
     # The pads of so100.xml: pad_fixed's face is 28.1 mm below the jaw's axis; pad_moving's face is 1.1 mm below it and
     # reaches from 60.5 to 80.5 mm when both are parallel, 27 mm apart. The published range ends at 2.0 rad, but past
     # 1.7 the jaw opens no wider.
+    fixed_pad_m=0.0125,
     gripper=Jaw(
         hinge_height_m=0.0281,
         face_offset_m=0.0011,

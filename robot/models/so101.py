@@ -36,6 +36,7 @@ MODEL = ArmModel(
     home_q_rad=frozen([0.0, -0.6, 0.45, 1.3, -1.52]),
     # The pads of so101.xml: pad_fixed's face is 26.1 mm below the jaw's axis; pad_moving's face is 1.1 mm
     # below it and reaches from 60.5 to 80.5 mm when both are parallel, 25 mm apart.
+    fixed_pad_m=0.0125,
     gripper=Jaw(
         hinge_height_m=0.0261,
         face_offset_m=0.0011,

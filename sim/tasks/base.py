@@ -9,8 +9,7 @@ import numpy as np
 
 from ...robot.rig import Rig
 from ...robot.types import F64
-
-SHOULDER_X_M = 0.0388  # the SO-101 pan axis stands this far in front of its base (facts/so101.json)
+from .build import build
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +18,16 @@ class ArmBase:
 
     p_W: F64  # (3,) m
     R_WB: F64  # (3, 3)
+    pan_xy_m: tuple[float, float]  # where the pan axis stands, in B
 
     @classmethod
     def of(cls, rig: Rig, arm: str | None = None) -> ArmBase:
         """The base of `arm` (None = the rig's first)."""
-        pose = rig.arms[arm or next(iter(rig.arms))].base
+        config = rig.arms[arm or next(iter(rig.arms))]
+        pose = config.base
         rotation = np.zeros(9)
         mujoco.mju_quat2Mat(rotation, np.array(pose.wxyz))
-        return cls(np.array(pose.xyz_m), rotation.reshape(3, 3))
+        return cls(np.array(pose.xyz_m), rotation.reshape(3, 3), build(config.model).pan_xy_m)
 
     @property
     def heading_rad(self) -> float:
@@ -43,12 +44,13 @@ class ArmBase:
 
     def polar(self, radius_m: float, angle_rad: float, z_m: float) -> F64:
         """Point in W at a distance and direction from the pan axis; `z_m` is its height in W, (3,) m."""
-        ahead = np.array([SHOULDER_X_M + radius_m * np.cos(angle_rad), radius_m * np.sin(angle_rad), 0.0])
+        x, y = self.pan_xy_m
+        ahead = np.array([x + radius_m * np.cos(angle_rad), y + radius_m * np.sin(angle_rad), 0.0])
         at = self.p_W + self.R_WB @ ahead
         return np.array([at[0], at[1], z_m])
 
     def bearing(self, p_W: F64) -> tuple[float, float]:
         """Distance from the pan axis (m) and direction in W about vertical (rad) of a point of W."""
         p = self.to_base(p_W)
-        angle = float(np.arctan2(p[1], p[0] - SHOULDER_X_M))
-        return float(np.hypot(p[0] - SHOULDER_X_M, p[1])), self.heading_rad + angle
+        x, y = p[0] - self.pan_xy_m[0], p[1] - self.pan_xy_m[1]
+        return float(np.hypot(x, y)), self.heading_rad + float(np.arctan2(y, x))

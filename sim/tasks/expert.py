@@ -17,6 +17,7 @@ from ...robot.kinematics import Kinematics
 from ...robot.types import F64, ActionChunk, Observation
 from ..twin import Twin
 from .base import ArmBase
+from .build import Build
 
 ROWS = 4  # rows of each chunk: the step asked for and what the straight path says next
 CORRECTION_MAX_RAD = 0.12  # largest correction for sag and bias, a joint
@@ -46,13 +47,14 @@ class Skill(Protocol):
         ...
 
 
-def reach_tilt(radius_m: float) -> float:
+def reach_tilt(radius_m: float, scale: float) -> float:
     """Tilt of the approach axis, outward from straight down, at this distance from the base axis, rad.
 
-    Straight down reaches the table only and the heights above it not at all; leaning by 0.3..0.5 rad the
-    SO-101 covers 0.12..0.30 m from the table up to 0.1 m above it (found by inverse kinematics).
+    `scale` is the arm's `Build.scale`. Straight down reaches the table only and the heights above it not at all;
+    leaning by 0.3..0.5 rad the SO-101 covers 0.12..0.30 m from the table up to 0.1 m above it (found by inverse
+    kinematics).
     """
-    return float(np.clip(0.3 + (radius_m - 0.22) * 2.5, 0.12, 0.55))
+    return float(np.clip(0.3 + (radius_m / scale - 0.22) * 2.5, 0.12, 0.55))
 
 
 class Expert:
@@ -67,6 +69,7 @@ class Expert:
         self._description = twin.scene.descriptions[self._arm]
         self._kinematics = Kinematics(self._description)
         self._base = ArmBase.of(twin.scene.rig, self._arm)
+        self._scale = Build.of(twin.scene.rig, self._arm).scale
         self._spec = twin.arms[self._arm].spec
         index = twin.scene.arms[self._arm]
         self._dof = index.dof
@@ -124,7 +127,7 @@ class Expert:
     def _inverse(self, q0: F64, p_W: F64, goal: Goal) -> F64:
         """Joint angles whose grasp point is at `p_W`, leaning outward by the goal's tilt."""
         radius, bearing = self._base.bearing(p_W)
-        tilt = goal.tilt_rad if goal.tilt_rad is not None else reach_tilt(radius)
+        tilt = goal.tilt_rad if goal.tilt_rad is not None else reach_tilt(radius, self._scale)
         x_axis = np.array([np.sin(tilt) * np.cos(bearing), np.sin(tilt) * np.sin(bearing), -np.cos(tilt)])
         y_axis = None
         if goal.yaw_rad is not None:

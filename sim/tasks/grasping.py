@@ -9,6 +9,7 @@ import numpy as np
 from ...robot.types import F64
 from ..twin import Twin
 from .base import ArmBase
+from .build import Build
 from .expert import Goal
 from .shapes import yaw_of
 
@@ -17,7 +18,6 @@ OPEN_EXTRA_M = 0.03  # opening beyond the cube's width before grasping
 SQUEEZE_M = 0.012  # how far below the cube's width the jaw is asked to close
 CLEARANCE_M = 0.010  # kept between the fixed finger and the cube on the way down
 NEAR_M = 0.075  # a body nearer than this to the cube is in the fingers' way
-PAD_OFFSET_M = 0.0125  # grasp point to fixed pad (the description's 25 mm design width)
 
 
 @dataclass(slots=True)
@@ -50,7 +50,8 @@ class Grasp:
             self._chosen = True
         if self.phase == "above":
             self.yaw_rad = nearest_face(yaw_of(quat), self.yaw_rad)
-        aside = along(self.yaw_rad, CLEARANCE_M + self.half_m - PAD_OFFSET_M)
+        build = Build.of(twin.scene.rig)
+        aside = along(self.yaw_rad, build.aside(self.half_m, CLEARANCE_M))
         above = cube + aside + np.array([0.0, 0.0, HOVER_M])
         low = cube + aside
         if self.phase == "above":
@@ -64,7 +65,7 @@ class Grasp:
             elif tcp_W[2] < cube[2] + 0.006:
                 self._enter("close", t_s)
             return Goal(low, self.yaw_rad, width, speed_m_s=0.14)
-        centred = cube + along(self.yaw_rad, self.half_m - PAD_OFFSET_M)
+        centred = cube + along(self.yaw_rad, build.aside(self.half_m))
         if self.phase == "close":
             if not self.held(twin, tcp_W):
                 self._again(t_s)
@@ -115,7 +116,7 @@ def sideways(twin: Twin, p_W: F64) -> float:
     # Seen from the base itself, not from its pan axis: that is what demonstrations so far have used.
     base = ArmBase.of(twin.scene.rig)
     p = base.to_base(p_W)
-    return base.heading_rad + float(np.arctan2(p[1], p[0])) + np.pi / 2
+    return base.heading_rad + float(np.arctan2(p[1], p[0])) + Build.of(twin.scene.rig).side * np.pi / 2
 
 
 def nearest_face(yaw_rad: float | F64, wanted_rad: float) -> float:

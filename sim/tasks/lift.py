@@ -16,7 +16,7 @@ from ..twin import Twin
 from .base import ArmBase
 from .expert import Expert, Goal
 from .grasping import SQUEEZE_M, Grasp
-from .placement import cube_params, home, uniform
+from .placement import cube_params, home, radius, start, uniform
 from .shapes import add_cube, place_body
 from .task import Bools, View
 
@@ -37,10 +37,10 @@ class Lift:
     def params(self, scene: Scene) -> Sequence[Param]:
         return (
             *cube_params("cube"),
-            uniform("task.cube_radius", 0.17, 0.29, "m", "distance of the cube from the base axis"),
+            radius(scene, "task.cube_radius", 0.17, 0.29, "distance of the cube from the base axis"),
             uniform("task.cube_angle", -0.7, 0.7, "rad", "direction of the cube from the base axis"),
             uniform("task.cube_yaw", -0.785, 0.785, "rad", "turn of the cube about vertical"),
-            uniform("task.start", -0.06, 0.06, "rad", "start pose, offset of each joint", size=5),
+            start(scene, 0.06),
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:

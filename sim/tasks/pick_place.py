@@ -16,7 +16,7 @@ from ..twin import Twin
 from .base import ArmBase
 from .expert import Expert, Goal
 from .grasping import Grasp
-from .placement import cube_params, home, uniform
+from .placement import cube_params, home, radius, start, uniform
 from .shapes import add_box, add_cube, place_body
 from .task import Bools, View
 
@@ -40,12 +40,12 @@ class PickPlace:
     def params(self, scene: Scene) -> Sequence[Param]:
         return (
             *cube_params("cube"),
-            uniform("task.cube_radius", 0.17, 0.29, "m", "distance of the cube from the base axis"),
+            radius(scene, "task.cube_radius", 0.17, 0.29, "distance of the cube from the base axis"),
             uniform("task.cube_angle", -0.25, 0.95, "rad", "direction of the cube from the base axis"),
             uniform("task.cube_yaw", -0.35, 0.35, "rad", "turn of the cube from square to the arm"),
-            uniform("task.box_radius", 0.205, 0.235, "m", "distance of the box from the base axis"),
+            radius(scene, "task.box_radius", 0.205, 0.235, "distance of the box from the base axis"),
             uniform("task.box_angle", -0.95, -0.8, "rad", "direction of the box from the base axis"),
-            uniform("task.start", -0.06, 0.06, "rad", "start pose, offset of each joint", size=5),
+            start(scene, 0.06),
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:

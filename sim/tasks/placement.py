@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..randomize import Param, Uniform
+from ..scene import Scene
 from ..twin import Twin
+from .build import Build
 
 START_WIDTH_M = 0.04
 
@@ -16,6 +18,18 @@ START_WIDTH_M = 0.04
 def uniform(name: str, lo: float, hi: float, unit: str, doc: str, size: int | None = None) -> Param:
     """A task parameter that is drawn uniformly and read by the task's `place`."""
     return Param(name=name, group="task", distribution=Uniform(lo, hi, size), unit=unit, doc=doc, apply=None)
+
+
+def radius(scene: Scene, name: str, lo: float, hi: float, doc: str) -> Param:
+    """Distance from the (first) arm's pan axis: `lo` .. `hi`, m, for an SO-101; others' by their length."""
+    scale = Build.of(scene.rig).scale
+    return uniform(name, lo * scale, hi * scale, "m", doc)
+
+
+def start(scene: Scene, most_rad: float) -> Param:
+    """Offset of each joint of the (first) arm from its home pose at the start."""
+    joints = len(next(iter(scene.arms.values())).names)
+    return uniform("task.start", -most_rad, most_rad, "rad", "start pose, offset of each joint", size=joints)
 
 
 def cube_params(geom: str) -> tuple[Param, ...]:

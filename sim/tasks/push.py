@@ -14,9 +14,10 @@ from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
 from .base import ArmBase
+from .build import Build
 from .expert import Expert, Goal
-from .grasping import PAD_OFFSET_M, along, sideways
-from .placement import cube_params, home, uniform
+from .grasping import along, sideways
+from .placement import cube_params, home, radius, start, uniform
 from .shapes import add_cube, add_mark, place_body
 from .task import Bools, View
 
@@ -58,12 +59,12 @@ class Push:
     def params(self, scene: Scene) -> Sequence[Param]:
         return (
             *cube_params("cube"),
-            uniform("task.cube_radius", 0.18, 0.235, "m", "distance of the block from the base axis"),
+            radius(scene, "task.cube_radius", 0.18, 0.235, "distance of the block from the base axis"),
             uniform("task.cube_angle", -0.5, 0.5, "rad", "direction of the block from the base axis"),
             uniform("task.cube_yaw", -0.785, 0.785, "rad", "turn of the block about vertical"),
             uniform("task.away", 0.07, 0.11, "m", "distance from block to disc"),
             uniform("task.way", -1.9, 1.9, "rad", "direction from block to disc, 0 = away from the base"),
-            uniform("task.start", -0.06, 0.06, "rad", "start pose, offset of each joint", size=5),
+            start(scene, 0.06),
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
@@ -127,7 +128,9 @@ class _PushSkill:
         # Either of the two closing directions square to the way will do: take the one the wrist can turn to.
         yaw = float(np.arctan2(direction[1], direction[0]) + np.pi / 2)
         yaw += np.pi * round((sideways(twin, cube) + TURN_MIDDLE - yaw) / np.pi)
-        aside = along(yaw, WIDTH_M / 2 - PAD_OFFSET_M)  # brings the middle of the jaw onto the way
+        aside = along(
+            yaw, Build.of(twin.scene.rig).aside(WIDTH_M / 2)
+        )  # brings the middle of the jaw onto the way
         behind = cube - STAND_OFF_M * direction + aside
         behind[2] = table + PUSH_HEIGHT_M
         high = np.array([behind[0], behind[1], table + OVER_M])

@@ -14,9 +14,10 @@ from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
 from .base import ArmBase
+from .build import Build
 from .expert import Expert, Goal, reach_tilt
 from .grasping import sideways
-from .placement import START_WIDTH_M, home, uniform
+from .placement import START_WIDTH_M, home, radius, start, uniform
 from .shapes import add_mark, place_body
 from .task import Bools, View
 
@@ -41,10 +42,10 @@ class Reach:
 
     def params(self, scene: Scene) -> Sequence[Param]:
         return (
-            uniform("task.target_radius", 0.16, 0.29, "m", "distance of the ball from the base axis"),
+            radius(scene, "task.target_radius", 0.16, 0.29, "distance of the ball from the base axis"),
             uniform("task.target_angle", -0.9, 0.9, "rad", "direction of the ball from the base axis"),
             uniform("task.target_height", 0.04, 0.16, "m", "height of the ball above the table"),
-            uniform("task.start", -0.1, 0.1, "rad", "start pose, offset of each joint", size=5),
+            start(scene, 0.1),
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
@@ -81,7 +82,8 @@ class _ReachSkill:
     def goal(self, twin: Twin, tcp_W: F64, t_s: float) -> Goal:
         target, _ = twin.pose("target")
         left = float(np.linalg.norm(target - tcp_W))
-        wanted = reach_tilt(ArmBase.of(twin.scene.rig).bearing(target)[0])
+        rig = twin.scene.rig
+        wanted = reach_tilt(ArmBase.of(rig).bearing(target)[0], Build.of(rig).scale)
         turn = TILT_RATE * (t_s - self._last)
         self._tilt += float(np.clip(wanted - self._tilt, -turn, turn))
         self._last = t_s

@@ -14,9 +14,10 @@ from ..randomize import Param
 from ..scene import Scene
 from ..twin import Twin
 from .base import ArmBase
+from .build import Build
 from .expert import Expert, Goal, reach_tilt
 from .grasping import SQUEEZE_M, Grasp
-from .placement import cube_params, home, uniform
+from .placement import cube_params, home, radius, start, uniform
 from .shapes import add_cube, place_body
 from .task import Bools, View
 
@@ -40,13 +41,13 @@ class Stack:
     def params(self, scene: Scene) -> Sequence[Param]:
         return (
             *cube_params("cube"),
-            uniform("task.cube_radius", 0.18, 0.27, "m", "distance of the red cube from the base axis"),
+            radius(scene, "task.cube_radius", 0.18, 0.27, "distance of the red cube from the base axis"),
             uniform("task.cube_angle", 0.15, 0.8, "rad", "direction of the red cube from the base axis"),
             uniform("task.cube_yaw", -0.785, 0.785, "rad", "turn of the red cube about vertical"),
-            uniform("task.pedestal_radius", 0.18, 0.24, "m", "distance of the green cube"),
+            radius(scene, "task.pedestal_radius", 0.18, 0.24, "distance of the green cube"),
             uniform("task.pedestal_angle", -0.75, -0.3, "rad", "direction of the green cube"),
             uniform("task.pedestal_yaw", -0.785, 0.785, "rad", "turn of the green cube"),
-            uniform("task.start", -0.06, 0.06, "rad", "start pose, offset of each joint", size=5),
+            start(scene, 0.06),
         )
 
     def place(self, twin: Twin, draw: Mapping[str, Any]) -> None:
@@ -107,7 +108,10 @@ class _StackSkill:
                 self._at = tcp_W.copy()
                 return goal
             radius, bearing = base.bearing(tcp_W)
-            self._tilt, self._turn = reach_tilt(radius), grasp.yaw_rad - bearing
+            self._tilt, self._turn = (
+                reach_tilt(radius, Build.of(twin.scene.rig).scale),
+                grasp.yaw_rad - bearing,
+            )
             self._enter("lift", t_s)
         if self._phase in ("lift", "carry", "lower") and not grasp.held(twin, tcp_W):
             over = np.hypot(*(cube - below)[:2]) < BASE_HALF_M
