@@ -19,6 +19,7 @@ from twinloop.robot.rig import load_rig
 
 pytestmark = pytest.mark.slow
 STAGES = ("opening", "homing", "episode", "parking", "saving")
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def recorded(made, stage):
         assert episode.info["backend"] == "emulated" and episode.info["protections"]
 
 
-@pytest.mark.parametrize(("stage", "number"), zip(STAGES, [signal.SIGTERM, signal.SIGINT] * 3, strict=False))
+@pytest.mark.parametrize(("stage", "number"), list(zip(STAGES, NUMBERS, strict=True)))
 def test_a_signal_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage, number):
     made = deploy("--episodes", "3")
     made.reach(stage)
