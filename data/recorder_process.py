@@ -23,6 +23,7 @@ from .spec import DatasetSpec
 from .steps import encode_step
 
 QUEUE_S = 2.0  # so much may wait for the recorder, in memory
+ROWS_MIN = 8  # of the ring; a message may take a quarter
 ROW_BYTES = 16_384  # a row without pictures, at most
 THIN, FULL = 0.3, 0.6  # of the ring: from here on no pictures, from there on the episode is cut
 START_NS = 60_000_000_000  # importing on a busy machine
@@ -61,8 +62,9 @@ class RecorderProcess:
         self._spec = spec
         self._camera_fps = dict(camera_fps or {})
         self._clock: Clock = clock or RealClock()
-        row = ROW_BYTES + sum(3 * height * width for height, width in spec.cameras.values())
-        self._capacity = max(8 * row, round(queue_s * spec.fps) * row)
+        self._row = ROW_BYTES + sum(3 * height * width for height, width in spec.cameras.values())
+        self._rows = round(queue_s * spec.fps)
+        self._capacity = 0  # bytes of the ring
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._steps: RingWriter | None = None
@@ -94,6 +96,8 @@ class RecorderProcess:
         self._folder = folder = Path(tempfile.mkdtemp(prefix="twinloop-recorder-", dir=memory()))
         try:
             save_plan(folder, self.root, self._spec, self._camera_fps, self.root.exists())
+            room = shutil.disk_usage(folder).free // 2  # containers have little of it
+            self._capacity = max(ROWS_MIN * self._row, min(self._rows * self._row, room))
             self._steps = RingWriter(folder / STEPS, self._capacity)
             self._steps.open()
             RingWriter(folder / ANSWERS).open()
