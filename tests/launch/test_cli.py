@@ -83,7 +83,7 @@ def test_unknown_option():
 
 def test_unknown_task_rig_and_policy(tmp_path):
     refused(twinloop("eval", "--expert", "--task", "pickplace", "--workers", "1"), "pickplace", "pick_place")
-    refused(twinloop("rigs", "so100"), "so100", "so101")
+    refused(twinloop("rigs", "so110"), "so110", "so101")
     refused(twinloop("eval", tmp_path / "nothing"), "nothing")
 
 
