@@ -145,3 +145,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RigError, match="cannot write the machine file"):
         save_machine(tmp_path / "file" / "so101.machine.yaml", FULL, SO101)
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    file = tmp_path / "so101.machine.yaml"
+    save_machine(file, FULL, SO101)
+    before = file.read_text()
+    for call in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(RigError, match="No space left on device"):
+                save_machine(file, Machine(), SO101)
+        assert file.read_text() == before and os.listdir(tmp_path) == [file.name]
