@@ -25,6 +25,7 @@ SHIPPED: Mapping[str, str] = MappingProxyType(  # description -> module in this 
         "koch": "koch",
         "viperx": "viperx",
         "trossen": "trossen",
+        "ur5e": "ur",
     }
 )
 

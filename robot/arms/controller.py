@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ POLL_S = 0.004  # between two looks at the state while no goal comes: below the 
 AGAIN_S = 0.5  # between two attempts to reach a box that went away or is in error
 SILENT_NS = 1_000_000_000  # without a new state the link counts as gone, whatever the SDK says
 END_S = 5.0  # an SDK call ends within that, or closing says so
+FAREWELL_S = 2.0
 NEAR_M = 0.005  # a first width after an interruption may be that far from where the pads are
 BACK = "was interrupted; re-arm to go on from where it stands"
 
@@ -234,6 +236,21 @@ class Link:
                 log.warning("%s: %s", self.name, text)
             self._state.trouble, self._state.faulty = text, isinstance(error, VendorFault)
             self._goals.fresh = False
+
+
+def ended(method: Callable[..., object], *values: object) -> bool:
+    """Whether an SDK's farewell returned in time; one that waits for ever on a lost link keeps a thread of ours."""
+    done = threading.Event()
+
+    def last() -> None:
+        try:
+            method(*values)
+        except Exception as error:
+            log.info("saying goodbye: %s", _one_line(error))
+        done.set()
+
+    threading.Thread(target=last, name="farewell", daemon=True).start()
+    return done.wait(FAREWELL_S)
 
 
 def _one_line(error: Exception) -> str:

@@ -10,7 +10,6 @@ link leaves the script at its last goal, where the arm stands still.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import Any
 
@@ -21,7 +20,7 @@ from ..interfaces import Clock
 from ..rig import Rig
 from ..types import F64
 from . import ArmDevices
-from .controller import POLL_S, Sample, VendorFault, vendor_module
+from .controller import POLL_S, Sample, VendorFault, ended, vendor_module
 from .remote import remote_devices
 
 RTDE_PORT = 30004
@@ -87,7 +86,9 @@ class UrController:
         if self._control is None:
             self._control = _call(control_sdk.RTDEControlInterface, self._address)
         elif not self._control.isConnected():
-            _call(self._control.disconnect)
+            if not ended(self._control.disconnect):  # its threads would meet those of `reconnect`
+                self._control = None
+                raise DeviceError("ur_rtde does not end its lost connection")
             _call(self._control.reconnect)
         elif not self._control.isProgramRunning():
             _call(self._control.reuploadScript)
@@ -120,13 +121,12 @@ class UrController:
     def release(self) -> None:
         control, receive = self._control, self._receive
         self._control = self._receive = None
-        with contextlib.suppress(DeviceError):  # a link that is gone needs no goodbye
-            if control is not None and control.isConnected() and control.isProgramRunning():
-                _call(control.servoStop, HALT)
-                _call(control.stopScript)
+        if control is not None and control.isConnected() and control.isProgramRunning():
+            ended(control.servoStop, HALT)
+            ended(control.stopScript)
         for interface in (control, receive):
             if interface is not None:
-                _call(interface.disconnect)
+                ended(interface.disconnect)
 
     def _faults(self) -> tuple[str, ...]:
         safety, mode = self._receive.getSafetyMode(), self._receive.getRobotMode()

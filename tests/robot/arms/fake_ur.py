@@ -72,8 +72,6 @@ class Arm:
         self.safety = NORMAL
         self.mode = RUNNING
         self.remote = True
-        self.stuck = False  # streams nothing
-        self.sent = 0  # servoj goals that came
 
     def step(self, dt_s: float) -> None:
         if not (self.servoing and self.running and self.safety == NORMAL):
@@ -91,7 +89,6 @@ class Arm:
         if kind == SERVOJ:
             self.goal = [values[f"input_double_register_{k}"][0] for k in range(6)]
             self.servoing = True
-            self.sent += 1
         elif kind == STOP_SCRIPT:
             self.stop()
         elif kind == 0:
@@ -108,6 +105,10 @@ class Arm:
         self.safety = safety
         if safety != NORMAL:
             self.stop()
+
+    def push(self) -> None:
+        self.stop()  # as the person at the arm does
+        self.q = [q + 0.1 for q in self.q]
 
     def value(self, name: str, now: float) -> tuple[float, ...]:
         known: dict[str, tuple[float, ...]] = {
@@ -241,10 +242,9 @@ class Server:
         size = struct.calcsize(form)
         with contextlib.suppress(OSError):
             while True:
-                if not self.arm.stuck:
-                    now = time.monotonic()
-                    flat = [x for name in names for x in self.arm.value(name, now)]
-                    conn.sendall(struct.pack(form, size, ord("U"), 1, *flat))
+                now = time.monotonic()
+                flat = [x for name in names for x in self.arm.value(name, now)]
+                conn.sendall(struct.pack(form, size, ord("U"), 1, *flat))
                 time.sleep(1.0 / RATE_HZ)
 
 
@@ -264,19 +264,17 @@ def main() -> None:
     threading.Thread(target=_physics, args=(arm,), daemon=True).start()
     print("up", flush=True)
     actions: dict[str, Callable[[], object]] = {
-        "protective": lambda: arm.fault(PROTECTIVE),
+        "fault": lambda: arm.fault(PROTECTIVE),
         "emergency": lambda: arm.fault(EMERGENCY),
-        "normal": lambda: arm.fault(NORMAL),
+        "clear": lambda: arm.fault(NORMAL),
         "stop": arm.stop,
         "off": lambda: setattr(arm, "mode", 3),
         "on": lambda: setattr(arm, "mode", RUNNING),
         "local": lambda: setattr(arm, "remote", False),
+        "remote": lambda: setattr(arm, "remote", True),
         "drop": server.drop,
         "back": server.start,
-        "silent": lambda: setattr(arm, "stuck", True),
-        "push": lambda: setattr(arm, "q", [q + 0.1 for q in arm.q]),
-        "loud": lambda: setattr(arm, "stuck", False),
-        "sent": lambda: print(arm.sent, flush=True),
+        "push": arm.push,
     }
     for line in sys.stdin:
         actions[line.strip()]()
