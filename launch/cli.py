@@ -30,6 +30,7 @@ ORDER = (
     "deploy",
     "replay",
     "emulate",
+    "fault",
     "estop",
     "blackbox",
     "dataset",

@@ -24,6 +24,7 @@ from ..render import Renderer
 from ..twin import Twin
 from .stage import FAULT, STATES, StageScene, load_stage
 
+FACTORY = f"{__name__}:connect"  # as `CameraProcess` wants it named
 SILENT_NS = 1_000_000_000
 LOOK_NS = 1_000_000
 SLOW = 10  # one picture in so many arrives from a slow camera

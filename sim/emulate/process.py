@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from ...robot.clock import RealClock
-from ...robot.errors import DeviceError, UsageError
+from ...robot.errors import DeviceError
 from ...robot.process.sessions import memory
 from ...robot.rig import Rig
-from .rig import EmulatedRig, servo_ids
+from .door import PREFIX, Door
+from .rig import EmulatedRig
 from .stage import LiveStage, Stage, build_stage
+from .switches import FaultSwitches
 
 START_S = 60.0  # importing MuJoCo and compiling the scene on a busy machine
 ANSWER_S = 5.0
 SLICE_NS = 2_000_000  # between two looks at the orders
 
 
-class EmulatorProcess:
+class EmulatorProcess(FaultSwitches):
     """Serves `rig` until `close`; the faults of its lines are switched by `faults`, `unplug` and `plug`.
 
     With a `stage` a task's objects stand around the arms, cameras can look at them (`folder` is what
@@ -35,10 +37,10 @@ class EmulatorProcess:
     """
 
     def __init__(self, rig: Rig, stage: Stage | None = None) -> None:
+        super().__init__(rig)
         self.paths: dict[str, str] = {}  # arm -> path of its serial port
         self._stage = stage
         self._links: tempfile.TemporaryDirectory[str] | None = None
-        self._rig = rig
         self._process: BaseProcess | None = None
         self._orders: Connection | None = None
         self._asked = 0  # number of the latest order
@@ -47,14 +49,14 @@ class EmulatorProcess:
         """Start it. Raises `DeviceError` when it does not come up."""
         context = mp.get_context("spawn")
         self._orders, theirs = context.Pipe()
-        self._links = tempfile.TemporaryDirectory(prefix="twinloop-emulate-", dir=memory())
+        self._links = tempfile.TemporaryDirectory(prefix=PREFIX, dir=memory())
         self._process = context.Process(
             target=_serve, args=(self._rig, self._stage, self.folder, theirs), daemon=True
         )
         self._process.start()
         theirs.close()
         try:
-            self._link(self._answer(START_S))
+            self.paths.update({arm: str(self.folder / arm) for arm in self._answer(START_S)})
         except BaseException:
             self.close()
             raise
@@ -94,38 +96,6 @@ class EmulatorProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def faults(self, arm: str, **faults: Any) -> None:
-        """Set fields of the `Faults` of an arm's line."""
-        self._order(("faults", arm, faults))
-
-    def ids(self, arm: str) -> tuple[int, ...]:
-        """Ids of the servos of `arm`, in the order of its joints."""
-        return servo_ids(self._rig, arm)
-
-    def heat(self, arm: str, id: int, temperature_c: float | None) -> None:
-        """Make a servo that hot, whatever it does; None ends that. Raises `UsageError` for an id that is none."""
-        self._check(arm, id)
-        self._order(("heat", arm, {"id": id, "temperature_c": temperature_c}))
-
-    def overload(self, arm: str, id: int) -> None:
-        """Let a servo's firmware find an overload. It is over as on real ones: when the torque of an STS3215 is
-        switched, and when a Dynamixel is rebooted."""
-        self._check(arm, id)
-        self._order(("overload", arm, {"id": id}))
-
-    def push(self, arm: str, id: int, torque_n_m: float) -> None:
-        """Push the joint of a servo by hand, until another push; 0 ends it. Without its torque the joint follows."""
-        self._check(arm, id)
-        self._order(("push", arm, {"id": id, "torque_n_m": torque_n_m}))
-
-    def unplug(self, arm: str) -> None:
-        """Pull the arm's plug: its path hangs up."""
-        self._order(("unplug", arm, {}))
-
-    def plug(self, arm: str) -> None:
-        """Plug the arm in again."""
-        self._link(self._order(("plug", arm, {})))
-
     def place(self, seed: int) -> None:
         """Put the task's objects where the draw of `seed` has them; the arms stay as they are."""
         self._order(("place", "", {"seed": seed}))
@@ -133,23 +103,6 @@ class EmulatorProcess:
     def judge(self) -> tuple[bool, list[float]]:
         """Whether the task is done now, and the true positions of its bodies in W, m."""
         return self._order(("judge", "", {}))
-
-    def camera_fault(self, camera: str, fault: str) -> None:
-        """Make `camera` "frozen", "slow" or "gone"; "" ends that."""
-        self._order(("camera", camera, {"fault": fault}))
-
-    def _check(self, arm: str, id: int) -> None:
-        if id not in self.ids(arm):
-            raise UsageError(f"servo {id}: {arm} has the servos {', '.join(map(str, self.ids(arm)))}")
-
-    def _link(self, terminals: Mapping[str, str]) -> None:
-        assert self._links is not None
-        for arm, terminal in terminals.items():
-            link = Path(self._links.name) / arm
-            fresh = link.with_name(f".{arm}")
-            fresh.symlink_to(terminal)
-            os.replace(fresh, link)
-            self.paths[arm] = str(link)
 
     def _order(self, order: tuple[str, str, dict[str, Any]]) -> Any:
         if self._orders is None:
@@ -188,36 +141,75 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
         emulated = EmulatedRig(rig, clock, live.twin, lambda: tell(clock.now()))
         live.place(stage.seed)
     emulated.open()
+    _link(folder, emulated.paths)
+    door = Door(folder, rig)
+    door.open()
     orders.send((0, dict(emulated.paths)))
     parent = os.getppid()
     while os.getppid() == parent:
         emulated.serve(clock.now() + SLICE_NS)
+        asked = door.receive()
+        if asked is not None:
+            door.answer(asked[1], _answer_to(asked[0], emulated, live, folder))
         if not orders.poll():
             continue
         try:
             number, kind, arm, values = orders.recv()
         except EOFError:
             break
-        if live is not None and kind in ("place", "judge", "camera"):
-            if kind == "place":
-                live.place(values["seed"])
-            elif kind == "camera":
-                live.tell_fault(arm, values["fault"], clock.now())
-            orders.send((number, live.judge()))
-            continue
-        terminal = emulated.terminals[arm]
-        if kind == "faults":
-            for name, value in values.items():
-                setattr(terminal.line.faults, name, value)
-        elif kind in ("heat", "overload"):
-            servo = emulated.servo(arm, values.pop("id"))
-            getattr(servo, kind)(**values)
-        elif kind == "push":
-            emulated.joint(arm, values["id"]).push(values["torque_n_m"])
-        elif kind == "unplug":
-            terminal.close()
-        elif not terminal.is_open:
-            terminal.open()
-        orders.send((number, dict(emulated.paths)))
+        orders.send((number, _obey(kind, arm, values, emulated, live, folder)))
     emulated.close()
+    door.close()
     shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed does not
+
+
+def _obey(
+    kind: str, arm: str, values: dict[str, Any], emulated: EmulatedRig, live: LiveStage | None, folder: Path
+) -> Any:
+    """Carry out an order; what it is answered."""
+    if kind in ("place", "judge", "camera"):
+        if live is None:
+            return None
+        if kind == "place":
+            live.place(values["seed"])
+        elif kind == "camera":
+            live.tell_fault(arm, values["fault"], RealClock().now())
+        return live.judge()
+    terminal = emulated.terminals[arm]
+    if kind == "faults":
+        for name, value in values.items():
+            if not hasattr(terminal.line.faults, name):
+                raise AttributeError(f"no fault '{name}'")
+            setattr(terminal.line.faults, name, value)
+    elif kind in ("heat", "overload"):
+        servo = emulated.servo(arm, values.pop("id"))
+        getattr(servo, kind)(**values)
+    elif kind == "push":
+        emulated.joint(arm, values["id"]).push(values["torque_n_m"])
+    elif kind == "unplug":
+        terminal.close()
+    elif not terminal.is_open:
+        terminal.open()
+        _link(folder, emulated.paths)
+    return dict(emulated.paths)
+
+
+def _answer_to(
+    order: tuple[str, str, dict[str, Any]], emulated: EmulatedRig, live: LiveStage | None, folder: Path
+) -> str:
+    """Carry out an order that came from elsewhere, which may be any; what was wrong with it."""
+    try:
+        _obey(*order, emulated, live, folder)
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    if order[0] == "camera" and live is None:
+        return "no cameras: it was started without a task"
+    return ""
+
+
+def _link(folder: Path, terminals: Mapping[str, str]) -> None:
+    """Paths that stay the same whatever terminal is behind them."""
+    for arm, terminal in terminals.items():
+        fresh = folder / f".{arm}"
+        fresh.symlink_to(terminal)
+        os.replace(fresh, folder / arm)
