@@ -154,6 +154,8 @@ XL330_M288 = Servo(
     thermal_resistance_c_w=20.0,  # estimate: 18 g of plastic
     thermal_time_s=120.0,
 )
+# LeRobot's Koch gives its elbow, which carries forearm and hand, a P gain of 1500 (robots/koch_follower).
+XL330_M288_ELBOW = replace(XL330_M288, name="xl330_m288_elbow", kp_register=1500.0)
 # Datasheets: emanual.robotis.com/docs/en/dxl/x/. Armature and Coulomb friction of the XL430 are an estimate
 # between those measured on XL330 and STS3215, gears and motors of the same kind.
 XL430_W250 = datasheet_servo(
@@ -189,7 +191,16 @@ XM430_W350 = datasheet_servo(
     coulomb_n_m=0.09,
 )
 
-_ALL = (STS3215_7V4, STS3215_12V, XL330_M288, XL430_W250, XM540_W270, XM540_W270_PAIR, XM430_W350)
+_ALL = (
+    STS3215_7V4,
+    STS3215_12V,
+    XL330_M288,
+    XL330_M288_ELBOW,
+    XL430_W250,
+    XM540_W270,
+    XM540_W270_PAIR,
+    XM430_W350,
+)
 SERVOS: Mapping[str, Servo] = MappingProxyType(
     {servo.name: servo for servo in _ALL}
 )  # by the names that arm descriptions use

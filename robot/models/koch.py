@@ -47,5 +47,5 @@ MODEL = ArmModel(
         angle_min_rad=-0.032,
         angle_max_rad=1.60,
     ),
-    servos=("xl430_w250", "xl430_w250", *("xl330_m288",) * 4),
+    servos=("xl430_w250", "xl430_w250", "xl330_m288_elbow", *("xl330_m288",) * 3),
 )

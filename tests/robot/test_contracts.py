@@ -34,15 +34,22 @@ sys.path.insert(0, str(Path(__file__).with_name("guard")))
 from guard_fakes import BareClock, FakeArm, FakeCamera, FakeGripper
 
 HOME = np.array([0.0, -0.75, 0.75, 1.25, -1.57])
-RIGS = {"so101": ("arm", "gripper"), "so101_bimanual": ("right", "right_gripper")}
+RIGS = {
+    "so101": ("arm", "gripper"),
+    "so101_bimanual": ("right", "right_gripper"),
+    "koch": ("arm", "gripper"),
+    "so100": ("arm", "gripper"),
+    "viperx": ("arm", "gripper"),
+}
 
 
 def twin_of(rig: str, seed: int | None = None) -> Twin:
     """The twin of `rig`, arms at a pose clear of each other and of the table; `seed` randomises it."""
     if seed is None:
         twin = Twin(build_scene(load_rig(rig)))
-        for arm in twin.arms:
-            twin.set_arm(arm, HOME, 0.03)
+        for arm, description in twin.scene.descriptions.items():
+            home = HOME if description.name == "so101" else description.home_q_rad
+            twin.set_arm(arm, home, 0.03)
         return twin
     world = open_world(load_rig(rig), "reach", cameras=())
     twin = world.start(seed)[0].twin
