@@ -36,8 +36,8 @@ class CameraProcess:
     """Camera `name` of `rig`; implements `Camera`.
 
     `source` names the driver's factory (`module:function`, see `source.SourceFactory`) in place of the one of the
-    camera's kind; `options` go to it. A capture process that dies is started anew. `frozen`: a picture that does
-    not change by a bit for half a second counts as none.
+    camera's kind; `options` go to it, on top of those of the rig. A capture process that dies is started anew.
+    `frozen`: a picture that does not change by a bit for half a second counts as none.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CameraProcess:
         self._config = rig.cameras[name]
         self._clock: Clock = clock or RealClock()
         self._source = source
-        self._options = dict(options or {})
+        self._options = {**rig.cameras[name].options, **(options or {})}
         self._frozen = frozen
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
