@@ -58,6 +58,6 @@ if "$python" -c "import sys, urllib.request as u; u.urlopen(sys.argv[1] + '/torc
 else
     echo "no answer from $index: torch comes from PyPI, with CUDA (about 5 GB)"
 fi
-"${pip[@]}" "${extra[@]}" "lerobot[dataset,feetech]==$version"
+"${pip[@]}" "${extra[@]}" "lerobot[dataset,feetech,dynamixel]==$version"
 touch "$venv/.complete"
 echo "lerobot $(installed) is there: $venv"
