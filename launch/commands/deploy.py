@@ -93,6 +93,7 @@ class Command:
         from contextlib import ExitStack
 
         from ...policies.runtime import PolicyAgent
+        from ...robot.cameras.process import CameraProcess
         from ...robot.rig import load_rig
         from ...sim.emulate.stage import Stage
         from ...sim.tasks import load_task
@@ -145,6 +146,9 @@ class Command:
                 )
                 if result.kept is not None and result.kept.trouble:
                     say(f"recording: {result.kept.trouble}")
+            for name, camera in cell.robot.cameras.items():
+                if isinstance(camera, CameraProcess):
+                    say(f"{name}: {camera.tally}")
             if cell.guard.mode in ("fault", "estop"):
                 ran = 0
                 say(f"guard: {cell.guard.mode}: {cell.guard.reason}")

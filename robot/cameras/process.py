@@ -64,7 +64,8 @@ class CameraProcess:
         self._frame: Frame | None = None
         self._started_ns = 0
         self._base = 0  # number of the last picture of a process that died
-        self.drops = 0  # pictures that were taken and not seen, since `open`
+        self.drops = 0  # pictures that were taken, or due, and not seen, since `open`
+        self.seen = 0
 
     @property
     def spec(self) -> CameraSpec:
@@ -116,12 +117,18 @@ class CameraProcess:
             if self._frame is not None:
                 self.drops += max(0, frame.seq - self._frame.seq - 1)
             self._position, self._frame = message.position, frame
+            self.seen += 1
         if self._frame is None:
             raise DeviceError(f"camera {self.name}: no picture yet")
         limit = round(self._rig.guard.stale_camera_ms * 1e6)
         if now - self._frame.t_ns > limit:
             raise StaleData(f"camera {self.name}", now - self._frame.t_ns, limit)
         return self._frame
+
+    @property
+    def tally(self) -> str:
+        """How many pictures were looked at, for people."""
+        return f"{self.seen} pictures seen, {self.drops} that were due were not"
 
     @property
     def intrinsics(self) -> Intrinsics | None:
