@@ -40,6 +40,8 @@ class Servo:
     viscous_n_m_s: float
     kp_register: float = 16.0  # firmware P register (LeRobot sets 16)
     duty_per_rad: float = 0.16489  # duty per rad of error, for each unit of kp
+    kd_register: float = 0.0  # firmware D register
+    duty_per_rad_s: float = 0.0  # duty per rad/s, for each unit of kd
     duty_max: float = 0.97
     play_rad: float = 0.0044  # half of the backlash at the output, rad (0.25 deg)
     command_delay_s: float = 0.008  # goal written -> motor acts (bus + firmware period)
@@ -60,8 +62,9 @@ class Servo:
 
     @property
     def damping(self) -> float:
-        """Viscous friction plus back-EMF, N·m·s/rad."""
-        return self.viscous_n_m_s + self.kt**2 / self.resistance_ohm
+        """Viscous friction, back-EMF and the firmware's D term, N·m·s/rad."""
+        firmware = self.kd_register * self.duty_per_rad_s * self.voltage_v * self.kt / self.resistance_ohm
+        return self.viscous_n_m_s + self.kt**2 / self.resistance_ohm + firmware
 
     @property
     def back_emf(self) -> float:
@@ -99,9 +102,11 @@ STS3215_12V = replace(
     viscous_n_m_s=0.0408,
 )
 
-# Goal error in counts times KpP / 128 is the PWM, of which 885 are all (e-manual, position control).
+# Goal error in counts times P / 128, and its change in counts times D / 16, are the PWM, of which 885 are all
+# (e-manual, position control). The change is taken to be that in 1 ms: the e-manual does not tell the period.
 X_DUTY_PER_RAD = COUNTS_PER_TURN / (2.0 * math.pi) / 128.0 / 885.0
-X_KP = 800.0  # Position P Gain that the drivers write
+X_DUTY_PER_RAD_S = COUNTS_PER_TURN / (2.0 * math.pi) * 1e-3 / 16.0 / 885.0
+X_KP = 800.0  # Position P Gain that the drivers write; D keeps its factory value
 
 
 def datasheet_servo(
@@ -113,6 +118,7 @@ def datasheet_servo(
     no_load_rad_s: float,
     armature_kg_m2: float,
     coulomb_n_m: float,
+    kd: float = 0.0,
     motors: int = 1,
 ) -> Servo:
     """A Dynamixel X servo by its datasheet; `motors` of them on one shaft have their torques and currents added.
@@ -133,6 +139,8 @@ def datasheet_servo(
         viscous_n_m_s=motors * viscous,
         kp_register=X_KP,
         duty_per_rad=X_DUTY_PER_RAD,
+        kd_register=kd,
+        duty_per_rad_s=X_DUTY_PER_RAD_S,
         duty_max=1.0,
     )
 
@@ -150,12 +158,13 @@ XL330_M288 = Servo(
     viscous_n_m_s=0.0059,
     kp_register=X_KP,
     duty_per_rad=X_DUTY_PER_RAD,
+    duty_per_rad_s=X_DUTY_PER_RAD_S,
     duty_max=1.0,
     thermal_resistance_c_w=20.0,  # estimate: 18 g of plastic
     thermal_time_s=120.0,
 )
-# LeRobot's Koch gives its elbow, which carries forearm and hand, a P gain of 1500 (robots/koch_follower).
-XL330_M288_ELBOW = replace(XL330_M288, name="xl330_m288_elbow", kp_register=1500.0)
+# LeRobot's Koch gives its elbow, which carries forearm and hand, P 1500 and D 600 (robots/koch_follower).
+XL330_M288_ELBOW = replace(XL330_M288, name="xl330_m288_elbow", kp_register=1500.0, kd_register=600.0)
 # Datasheets: emanual.robotis.com/docs/en/dxl/x/. Armature and Coulomb friction of the XL430 are an estimate
 # between those measured on XL330 and STS3215, gears and motors of the same kind.
 XL430_W250 = datasheet_servo(
@@ -166,6 +175,7 @@ XL430_W250 = datasheet_servo(
     no_load_rad_s=61 * _RPM,
     armature_kg_m2=0.01,
     coulomb_n_m=0.05,
+    kd=4000.0,
 )
 # Armature and Coulomb friction of the XM540: those that google-deepmind/mujoco_menagerie aloha/aloha.xml at 3ae30a74
 # found on ViperX shoulders (two servos, 0.395 kg m2 and 2.0 N·m) and forearms (one, 0.14 kg m2), brought from that

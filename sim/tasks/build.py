@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from ...robot.kinematics import Kinematics
 from ...robot.models import ArmModel, load_model
 from ...robot.rig import Rig
-from ...robot.types import F64
 
-MEASURE = "so101"  # distances in tasks are written for this arm; others scale them by their length
+MEASURE = "so101"  # distances in tasks are written for this arm; others scale them by their reach
+HIGH_M = 0.13  # height above the base's plane at which reach counts: tasks lift things to there
+LEAN_RAD = 0.5  # of the approach axis there, outward from straight down
+STEP_M = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Build:
     """One arm's build. Lengths m, in the base frame."""
 
     pan_xy_m: tuple[float, float]  # where the first joint's axis stands, to 0.1 mm
-    length_m: float  # from the second joint along all others to the grasp point
+    reach_m: float  # how far from that axis the grasp point comes, leaning by `LEAN_RAD`, `HIGH_M` high
     side: float  # +1: at home it closes to the left, seen from the arm; -1: to the right
     fixed_pad_m: float | None  # from the grasp point to the pad that stands still; None where both pads move
 
@@ -31,8 +34,8 @@ class Build:
 
     @property
     def scale(self) -> float:
-        """Length over that of the arm for which the tasks' distances are written."""
-        return self.length_m / build(MEASURE).length_m
+        """Reach over that of the arm for which the tasks' distances are written."""
+        return self.reach_m / build(MEASURE).reach_m
 
     def aside(self, half_m: float, clearance_m: float = 0.0) -> float:
         """How far along the closing direction from the middle of an object, `half_m` wide to each side, the grasp
@@ -47,16 +50,24 @@ def build(model: str) -> Build:
     mj = mujoco.MjModel.from_xml_path(str(description.mjcf))
     data = mujoco.MjData(mj)
     mujoco.mj_forward(mj, data)
-    base = data.site(description.base_site).xpos
-    anchors: list[F64] = [data.joint(joint).xanchor - base for joint in description.joints]
-    path = [*anchors[1:], data.site(description.grasp_site).xpos - base]
-    length = sum(float(np.linalg.norm(b - a)) for a, b in zip(path, path[1:], strict=False))
-    return Build(
-        pan_xy_m=(round(float(anchors[0][0]), 4), round(float(anchors[0][1]), 4)),
-        length_m=length,
-        side=_side(description, mj, data),
-        fixed_pad_m=description.fixed_pad_m,
-    )
+    anchor = data.joint(description.joints[0]).xanchor - data.site(description.base_site).xpos
+    side = _side(description, mj, data)
+    pan = (round(float(anchor[0]), 4), round(float(anchor[1]), 4))
+    return Build(pan, _reach(description, pan, side), side, description.fixed_pad_m)
+
+
+def _reach(description: ArmModel, pan: tuple[float, float], side: float) -> float:
+    """Outward from above the home pose, in steps, as far as inverse kinematics follows."""
+    kinematics = Kinematics(description)
+    q = np.array(description.home_q_rad)
+    lean = [np.sin(LEAN_RAD), 0.0, -np.cos(LEAN_RAD)]
+    reach = float(kinematics.fk(q, description.grasp_site)[0][0]) - pan[0]
+    while True:
+        goal = [pan[0] + reach + STEP_M, pan[1], HIGH_M]
+        found = kinematics.solve(q, goal, x_axis=lean, y_axis=[0.0, side, 0.0], restarts=0)
+        if found.position_error_m > 1e-3 or found.axis_error_rad > 0.1:
+            return reach
+        q, reach = found.q, reach + STEP_M
 
 
 def _side(description: ArmModel, mj: mujoco.MjModel, data: mujoco.MjData) -> float:

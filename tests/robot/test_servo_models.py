@@ -361,7 +361,7 @@ def test_servos_stall_and_run_as_their_datasheets_say(name):
     assert servo.voltage_v == volts
     assert servo.torque_max == pytest.approx(stall_n_m, rel=near)
     assert servo.voltage_v / servo.resistance_ohm == pytest.approx(stall_a, rel=near)
-    free = (servo.torque_max - servo.coulomb_n_m) / servo.damping
+    free = (servo.torque_max - servo.coulomb_n_m) / (servo.viscous_n_m_s + servo.back_emf)
     assert free * 60 / (2 * np.pi) == pytest.approx(rpm, rel=near)
 
 
