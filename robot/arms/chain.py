@@ -16,7 +16,7 @@ from .family import Family, Feedback, Watchdog
 log = logging.getLogger(__name__)
 
 TURN = 2.0 * math.pi  # rad
-ATTEMPTS = 3  # cycles in which every motor must answer once, while opening
+ATTEMPTS = 5  # cycles in which every motor must answer once, while opening
 NEAR_RAD = 0.02  # a first goal after an interruption may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
 SILENT_NS = 40_000_000  # a motor without an answer for that long is named, before its arm is stale
@@ -170,10 +170,16 @@ class ServoChain:
     def _hold(self, names: Sequence[str]) -> None:
         """Goal := present, each servo's own: two on one shaft are never told to pull against one another."""
         seen: dict[int, Feedback] = {}
+        waiting = list(names)  # what was read before is no present position
         for _ in range(ATTEMPTS):
-            seen |= self._ask()
-            if all(name in self._readings for name in names):
+            answers = self._ask()
+            for name in [n for n in waiting if answers.keys() >= set(self._motors[n].ids)]:
+                seen |= {id: answers[id] for id in self._motors[name].ids}
+                waiting.remove(name)
+            if not waiting:
                 break
+        if waiting:
+            raise DeviceError(f"{', '.join(waiting)}: no answer; check power, cables and ids")
         latest = self._latest(names)
         for motor in (self._motors[name] for name in names):
             ends = [

@@ -203,6 +203,30 @@ def test_a_port_that_comes_back_before_the_servos_is_tried_again(bus, clock, cha
     assert len(chain.cycle("arm", ARM)) == 2
 
 
+class MissesOnce(ScriptedBus):
+    """The jaw's servo misses the first cycle that is asked after `miss` is set."""
+
+    miss = False
+
+    def sync_read(self, ids, address, size):
+        if self.miss and address != TORQUE:
+            self.miss, self.silent = False, {4}
+            try:
+                return super().sync_read(ids, address, size)
+            finally:
+                self.silent = set()
+        return super().sync_read(ids, address, size)
+
+
+def test_a_servo_that_misses_the_cycle_of_its_opening_is_asked_again_and_holds_where_it_is_now(clock):
+    bus = MissesOnce(clock)
+    chain = ServoChain(bus, Sts3215Family(), MOTORS, clock)
+    chain.open("arm", ARM)
+    bus.counts[4], bus.miss = 1200, True
+    chain.open("jaw", JAW)
+    assert written(bus, GOAL)[4] == 1200
+
+
 def test_an_opening_that_fails_lets_nothing_go_that_held_before(bus, clock):
     bus.torque[1] = 1  # left on by a process that died
     bus.silent = {3}

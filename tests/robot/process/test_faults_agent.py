@@ -143,9 +143,9 @@ def test_eight_busy_programs_cost_ticks_that_are_counted_and_not_made_up_for(emu
     path = tmp_path / "arm.blackbox"
     guard = GuardProcess(RIG, emulator.paths, blackbox=path)
     guard.open()
+    moved(guard)
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8)]
     try:
-        moved(guard)
         end = CLOCK.now() + 3000 * MS
         goal = HOME.copy()
         while CLOCK.now() < end:
