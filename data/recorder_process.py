@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,15 @@ class RecorderProcess:
         spec: DatasetSpec,
         *,
         camera_fps: Mapping[str, float] | None = None,
+        intervening: Sequence[str] = (),
         clock: Clock | None = None,
         queue_s: float = QUEUE_S,
     ) -> None:
+        """`intervening`: sources whose rows count as interventions, where a policy and a person share the arm."""
         self.root = root
         self._spec = spec
         self._camera_fps = dict(camera_fps or {})
+        self._intervening = tuple(intervening)
         self._clock: Clock = clock or RealClock()
         self._row = ROW_BYTES + sum(3 * height * width for height, width in spec.cameras.values())
         self._rows = round(queue_s * spec.fps)
@@ -95,7 +98,7 @@ class RecorderProcess:
         self._written = self._handled = 0
         self._folder = folder = Path(tempfile.mkdtemp(prefix="twinloop-recorder-", dir=memory()))
         try:
-            save_plan(folder, self.root, self._spec, self._camera_fps, self.root.exists())
+            save_plan(folder, self.root, self._spec, self._camera_fps, self.root.exists(), self._intervening)
             room = shutil.disk_usage(folder).free // 2  # containers have little of it
             self._capacity = max(ROWS_MIN * self._row, min(self._rows * self._row, room))
             self._steps = RingWriter(folder / STEPS, self._capacity)
@@ -161,6 +164,28 @@ class RecorderProcess:
             marked.setdefault("ended", self._trouble)
         self._running = False
         self._say(Word.END, {"success": success, "info": marked})
+
+    @property
+    def busy(self) -> bool:
+        """Whether `finish` would wait."""
+        self._listen()
+        return self._ended is None and self._alive()
+
+    def drop(self) -> None:
+        """Throw the open episode away."""
+        self._running = False
+        self._trouble = ""
+        self._say(Word.DROP, {})
+
+    def retract(self) -> Kept:
+        """Take the last saved episode out of the dataset again; waits for the disk. `index` is the one that it had,
+        None when it is still there: `trouble` says why."""
+        if not self._alive():
+            return Kept(None, 0, f"{self.root}: the recorder's process is not there; the episode stays")
+        self._number += 1
+        self._trouble, self._ended = "", None
+        self._say(Word.RETRACT, {"number": self._number})
+        return self.finish()
 
     def finish(self) -> Kept:
         """Wait, 30 s at most, until the ended episode is saved. A recorder that then says nothing is killed."""

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import IntEnum
 from pathlib import Path
@@ -43,6 +43,8 @@ class Word(IntEnum):
     STEP = 2
     END = 3  # `success`, `info`
     CLOSE = 4
+    DROP = 5
+    RETRACT = 6  # `number`
 
 
 class RecorderServer:
@@ -55,11 +57,16 @@ class RecorderServer:
         camera_fps: Mapping[str, float],
         clock: Clock,
         alone: Callable[[], bool],
+        intervening: Sequence[str] = (),
     ) -> None:
         self._steps = RingReader(folder / STEPS, from_start=True)
         self._answers = RingWriter(folder / ANSWERS)
         self._writer = writer
-        self._recorder = Recorder(writer, camera_fps=camera_fps)
+        self._recorder = Recorder(
+            writer,
+            camera_fps=camera_fps,
+            intervention=lambda step: step.applied.source in intervening,
+        )
         self._clock = clock
         self._alone = alone
         self._at = 0  # position behind what was handled
@@ -105,8 +112,22 @@ class RecorderServer:
             self._guarded(lambda: self._recorder.start(values["task"], values["info"]))
         elif message.kind == Word.END:
             self._end(values["success"], values["info"])
+        elif message.kind == Word.DROP:
+            self._recorder.discard()
+        elif message.kind == Word.RETRACT:
+            self._retract(values["number"])
         elif message.kind == Word.CLOSE:
             self._closed = True
+
+    def _retract(self, number: int) -> None:
+        """Take the last episode out of the dataset, and say which it was."""
+        self._number, self._trouble = number, ""
+        index: int | None = None
+        try:
+            index = self._writer.retract()
+        except DatasetError as error:
+            self._trouble = str(error)
+        self._tell(index, number)
 
     def _end(self, success: bool | None, info: Mapping[str, Any]) -> None:
         """Save the open episode, and say what became of it."""
@@ -145,7 +166,12 @@ class RecorderServer:
 
 
 def save_plan(
-    folder: Path, root: Path, spec: DatasetSpec, camera_fps: Mapping[str, float], resume: bool
+    folder: Path,
+    root: Path,
+    spec: DatasetSpec,
+    camera_fps: Mapping[str, float],
+    resume: bool,
+    intervening: Sequence[str] = (),
 ) -> None:
     """Write what the process is started with."""
     plan = {
@@ -153,6 +179,7 @@ def save_plan(
         "spec": asdict(spec),
         "camera_fps": dict(camera_fps),
         "resume": resume,
+        "intervening": list(intervening),
         "parent": os.getpid(),
     }
     (folder / PLAN).write_text(json.dumps(plan))
@@ -177,7 +204,10 @@ def main() -> int:
     parent = Parent(plan["parent"])
     writer = DatasetWriter(Path(plan["root"]), _spec(plan["spec"]), resume=plan["resume"])
     try:
-        RecorderServer(folder, writer, plan["camera_fps"], RealClock(), parent.gone).run()
+        server = RecorderServer(
+            folder, writer, plan["camera_fps"], RealClock(), parent.gone, plan["intervening"]
+        )
+        server.run()
     except TwinloopError as error:
         log.error("%s", error)
         return 2

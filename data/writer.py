@@ -22,6 +22,7 @@ from .disk import explain, is_full, write_json
 from .layout import INFO, PRIVATE, SPEC, captures
 from .lock import RootLock
 from .meta import Meta, info_json, load_meta, spec_json
+from .retract import retract
 from .spec import DatasetSpec, merged_extra
 
 
@@ -278,6 +279,20 @@ class DatasetWriter:
             capture, self._capture = self._capture, None
             capture.close()
             remove(capture.folder)
+
+    def retract(self) -> int:
+        """Take the last saved episode out of the dataset again; returns the index that it had.
+
+        `DatasetError` when there is none, it shares its files with others (it then stays), or an episode is open.
+        """
+        meta = self._opened()
+        if self._capture is not None:
+            raise DatasetError(f"{self.root}: an episode is open; save() or discard() it first")
+        try:
+            self._meta = retract(meta)
+        except OSError as error:
+            raise explain(error, self.root, "taking an episode out of it") from error
+        return len(meta.entries) - 1
 
     def close(self) -> None:
         """Give the folder back; may be called twice. An open episode is ended and left for `repair`."""

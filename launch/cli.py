@@ -24,6 +24,7 @@ from .stopping import asked, exit_code, stopping
 COMMANDS = Path(__file__).parent / "commands"
 ORDER = (
     "demo",
+    "teleop",
     "record",
     "train",
     "eval",

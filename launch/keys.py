@@ -38,7 +38,7 @@ class Keys:
                 fd = sys.stdin.fileno()
             except (OSError, ValueError, AttributeError):
                 return
-        if not os.isatty(fd) or _in_background(fd):
+        if not os.isatty(fd) or in_background(fd):
             return
         self._fd, self._before = fd, termios.tcgetattr(fd)
         tty.setcbreak(fd)  # keys at once; Ctrl-C stays Ctrl-C
@@ -78,7 +78,7 @@ class Keys:
                     self._actions[key]()
 
 
-def _in_background(fd: int) -> bool:
+def in_background(fd: int) -> bool:
     """Whether another program has the terminal now: touching its settings would stop this one."""
     try:
         return os.tcgetpgrp(fd) != os.getpgrp()

@@ -25,6 +25,7 @@ from .controls import KEYS
 from .jog import Jog
 
 PULSE_NS = 120_000_000
+LINE_MAX = 200  # letters of a text
 SPEED_M_S, SPEED_RAD_S, SPEED_GRIP_M_S = 0.12, 0.8, 0.08
 ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)  # arrows and the like are no letters
 FACTORS = {"1": 0.25, "2": 1.0, "3": 2.0}
@@ -51,6 +52,17 @@ class Keyboard:
         self._direction: F64 = np.zeros(7)
         self._factor = 1.0
         self._gone = False
+        self.line: str | None = None  # what is being typed since `ask`
+        self._answer: str | None = None
+
+    def ask(self) -> None:
+        """From now on what is typed is text, to the end of a line; nothing moves, and no key is a control."""
+        self.line, self._answer = "", None
+
+    def answer(self) -> str | None:
+        """The line that was typed, once; None while there is none."""
+        found, self._answer = self._answer, None
+        return found
 
     def open(self) -> None:
         """Read keys as they are pressed. Raises `DeviceError` where there is no terminal."""
@@ -100,7 +112,10 @@ class Keyboard:
         if not data:  # the terminal is gone
             self._gone = True
             return ""
-        typed = ESCAPES.sub("", data.decode(errors="ignore")).lower()
+        text = ESCAPES.sub("", data.decode(errors="ignore"))
+        if self.line is not None:
+            text = self._write(text)
+        typed = text.lower()
         for key in typed:
             if key in FACTORS:
                 self._factor = FACTORS[key]
@@ -108,3 +123,16 @@ class Keyboard:
                 axis, direction = MOVES[key]
                 self._direction[axis], self._until_ns[axis] = direction, now_ns + PULSE_NS
         return typed
+
+    def _write(self, text: str) -> str:
+        """Take `text` up to the end of the line; what comes after it."""
+        assert self.line is not None
+        for k, letter in enumerate(text):
+            if letter in "\r\n":
+                self.line, self._answer = None, self.line.strip()
+                return text[k + 1 :]
+            if letter in "\x7f\b":
+                self.line = self.line[:-1]
+            elif letter.isprintable():
+                self.line = (self.line + letter)[:LINE_MAX]
+        return ""

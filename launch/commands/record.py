@@ -11,14 +11,17 @@ import tyro
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Record demonstrations of a task by its scripted expert in the randomised twin, as a LeRobotDataset v3.0.
+    """Record demonstrations of a task as a LeRobotDataset v3.0: by its scripted expert in the randomised twin, or,
+    with --device, by you, on the arm that the rig names, with --emulated on emulated devices, with --sim on the twin.
 
-    A killed or interrupted recording keeps every saved episode; --resume goes on behind the last one, with the
-    seeds that were running when it was killed.
+    A killed or interrupted recording keeps every saved episode. An expert's goes on with --resume behind the last one,
+    with the seeds that were running when it was killed; yours goes on by itself, if rig, cameras and calibration are
+    the same.
 
     Example:
         twinloop record out/lift --task lift --episodes 50
         twinloop record out/lift --task lift --episodes 50 --resume
+        twinloop record out/mine --task pick_place --device keyboard --sim
     """
 
     root: Annotated[Path, tyro.conf.Positional]
@@ -27,8 +30,34 @@ class Command:
     """Rig name or path of a rig file."""
     task: str = "pick_place"
     """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
-    episodes: int = 50
-    """Successful episodes to record; with --resume, so many more."""
+    episodes: int | None = None
+    """Episodes to record: of an expert successful ones, 50 by default (with --resume, so many more); of yours until you
+    quit by default."""
+    device: str | None = None
+    """Record what you do with keyboard, gamepad (gamepad:1 is the second one), spacemouse, web, or a plug-in's device;
+    "scripted": an operator of our own that moves a Cartesian device, in the twin."""
+    sim: bool = False
+    """With --device: on the twin, in real time."""
+    emulated: bool = False
+    """With --device: on emulated devices."""
+    text: str | None = None
+    """With --device: what is done, in words; by default the task's."""
+    arm: str | None = None
+    """With --device: arm that is moved; by default the rig's first."""
+    policy: Path | None = None
+    """With --device: policy that acts until you take over; rows tell who acted, and interventions."""
+    page: bool | None = None
+    """With --device: serve the operator's page; by default with --device web."""
+    host: str = "127.0.0.1"
+    """Address that the page is served at; beyond this machine with a token and TLS."""
+    port: int = 8020
+    """Port of the page; 0: any that is free."""
+    token: str | None = None
+    """Token of the page; by default one is drawn where it is needed."""
+    quiet: bool = False
+    """With --device: say nothing aloud."""
+    dry_run: bool = False
+    """With --device: everything but the writing."""
     size: tuple[int, int] | None = None
     """Picture width and height, px; by default as the rig's cameras."""
     no_cameras: bool = False
@@ -50,7 +79,15 @@ class Command:
         from ..progress import counter, say
         from ..workers import WorldPlan, worker_count
 
-        within("--episodes", self.episodes, EPISODES)
+        if self.device is not None:
+            return self._person(self.device)
+        for option in ("sim", "emulated", "text", "arm", "policy", "page", "dry_run"):
+            if getattr(self, option) not in (None, False):
+                raise UsageError(
+                    f"--{option.replace('_', '-')}: is for what you record yourself; add --device"
+                )
+        episodes = 50 if self.episodes is None else self.episodes
+        within("--episodes", episodes, EPISODES)
         within("--seed", self.seed, SEEDS)
         within("--noise", self.noise, (0, 1), "rad")
         if self.size is not None:
@@ -60,11 +97,11 @@ class Command:
             raise UsageError(f"{self.root}: a dataset is there; add --resume to go on, or name a new folder")
         cameras = () if self.no_cameras else None
         plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=self.size)
-        with counter("record", self.episodes) as tick:
+        with counter("record", episodes) as tick:
             done = collect(
                 plan,
                 self.root,
-                self.episodes,
+                episodes,
                 first_seed=self.seed,
                 noise_rad=self.noise,
                 resume=self.resume,
@@ -72,4 +109,36 @@ class Command:
                 on_episode=lambda result, saved: tick(saved, "" if saved else "failed, not kept"),
             )
         say(f"{self.root}: {done.episodes} episodes recorded ({done.tried} run), {done.frames} frames in all")
-        return 0 if done.episodes >= self.episodes else 1
+        return 0 if done.episodes >= episodes else 1
+
+    def _person(self, device: str) -> int:
+        from ..arguments import EPISODES, SEEDS, picture, within
+        from ..teleop.command import Asked, run
+
+        within("--seed", self.seed, SEEDS)
+        if self.episodes is not None:
+            within("--episodes", self.episodes, EPISODES)
+        if self.size is not None:
+            picture("--size", self.size)
+        asked = Asked(
+            device,
+            self.rig,
+            self.arm,
+            self.task,
+            self.text,
+            sim=self.sim,
+            emulated=self.emulated,
+            root=self.root,
+            episodes=self.episodes,
+            seed=self.seed,
+            size=self.size,
+            no_cameras=self.no_cameras,
+            policy=self.policy,
+            page=self.page,
+            host=self.host,
+            port=self.port,
+            token=self.token,
+            quiet=self.quiet,
+            dry_run=self.dry_run,
+        )
+        return run(asked)

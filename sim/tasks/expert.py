@@ -62,7 +62,7 @@ class Expert:
 
     def __init__(self, twin: Twin, skill: Skill, arm: str | None = None, dt_s: float | None = None) -> None:
         self._twin = twin
-        self._skill = skill
+        self.skill = skill
         self._arm = arm or next(iter(twin.scene.arms))
         self._gripper = twin.scene.rig.gripper_of(self._arm)
         self._dt = dt_s or 1.0 / twin.scene.rig.control_hz
@@ -79,15 +79,20 @@ class Expert:
         self._p_path: F64 | None = None
         self.disturb = 1.0  # share of the injected noise that the present goal can bear (see `sim.noise`)
 
+    @property
+    def arm(self) -> str:
+        """The arm that it moves."""
+        return self._arm
+
     def reset(self, seed: int) -> None:
-        self._skill.reset(self._twin)
+        self.skill.reset(self._twin)
         self._correction = np.zeros(self._spec.n)
         self._q_path = None
 
     def act(self, obs: Observation) -> ActionChunk:
         twin = self._twin
         tcp, _ = twin.site(self._arm, self._description.grasp_site)
-        goal = self._skill.goal(twin, tcp, obs.t_ns * 1e-9)
+        goal = self.skill.goal(twin, tcp, obs.t_ns * 1e-9)
         self.disturb = goal.disturb
         q_true = twin.arms[self._arm].servos.true_q()
         if self._q_path is None or self._p_path is None:

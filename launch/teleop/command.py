@@ -1,0 +1,225 @@
+"""From what the command line asks for to a session that runs, and everything closed behind it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...robot.clock import RealClock
+from ...robot.errors import UsageError
+from ...robot.rig import Rig, load_rig
+from ...robot.types import F64
+from ...sim.emulate.stage import Stage
+from ...sim.tasks import Task, load_task
+from ...teleop import device_names, make_device
+from ...teleop.controls import key_line
+from ...teleop.hand import Hand
+from ...teleop.keyboard import Keyboard
+from ...teleop.page import PageProcess
+from ...teleop.page.link import make_link
+from ...teleop.place import Place
+from ..collect import dataset_spec
+from ..collect import resized as resized_plan
+from ..devices.local import on_this_machine
+from ..keys import in_background
+from ..live import resized
+from ..live_recording import live_spec
+from ..progress import say
+from ..workers import WorldPlan
+from .cell import Cell, RigCell, TwinCell
+from .line import Line
+from .match import check_match, next_seed, with_devices
+from .operator import Operator
+from .session import Plan, Session
+from .takes import PERSON, DryTakes, RigTakes, Takes, TwinTakes
+from .tally import Tally
+from .voice import Voice
+
+DEAD_MAN_MS = 100.0  # a web hand that is silent for longer holds the arm
+TASK = "pick_place"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A session as the command line asks for it."""
+
+    device: str
+    rig: str = "so101"
+    arm: str | None = None
+    task: str | None = None
+    text: str | None = None
+    sim: bool = False
+    emulated: bool = False
+    root: Path | None = None  # of the dataset; None: nothing is recorded
+    episodes: int | None = None
+    seed: int = 0
+    size: tuple[int, int] | None = None
+    no_cameras: bool = False
+    policy: Path | None = None
+    page: bool | None = None  # None: where the device is the page's
+    host: str = "127.0.0.1"
+    port: int = 8020
+    token: str | None = None
+    quiet: bool = False
+    dry_run: bool = False
+
+    @property
+    def shows_page(self) -> bool:
+        return self.device.partition(":")[0] == "web" if self.page is None else self.page
+
+
+def run(asked: Asked) -> int:
+    """Run the session; returns the command's exit status."""
+    name, _, choice = asked.device.partition(":")
+    _check(asked, name)
+    task = load_task(asked.task or TASK)
+    text = asked.text or task.text
+    rig = load_rig(asked.rig) if asked.sim or asked.emulated else on_this_machine(asked.rig)
+    shown = resized(rig, asked.size)
+    cameras = () if asked.no_cameras or not (asked.root or asked.shows_page) else tuple(rig.cameras)
+    spec = None
+    if asked.root is not None:
+        if asked.sim:
+            spec = dataset_spec(shown, task, cameras)
+        else:
+            spec = live_spec(shown, task, cameras, "emulated" if asked.emulated else "real")
+        spec = with_devices(spec, shown, cameras, not (asked.sim or asked.emulated))
+        check_match(asked.root, spec)
+    tally = Tally() if asked.root is None else Tally.of(asked.root)
+    seed = asked.seed if asked.root is None else next_seed(asked.root, asked.seed)
+    guarded = _with_dead_man(rig) if name == "web" else rig
+    cell = _cell(asked, guarded, task, cameras, seed, paced=name != "scripted")
+    fps = {camera: rig.cameras[camera].fps for camera in cameras}
+    takes: Takes = DryTakes()
+    if asked.root is not None and spec is not None and not asked.dry_run:
+        intervening = () if asked.policy is None else (PERSON,)
+        if isinstance(cell, TwinCell):
+            takes = TwinTakes(asked.root, spec, fps, lambda: truth(cell), intervening)
+        else:
+            takes = RigTakes(asked.root, spec, fps, intervening)
+    wall = RealClock()
+    with ExitStack() as stack:
+        voice = Voice(asked.quiet)
+        stack.callback(voice.close)
+        page = _page(asked, resized(guarded, asked.size), cameras)
+        if page is not None:
+            stack.enter_context(page)
+            say(f"page: {page.url}")
+        operator = Operator(cell) if isinstance(cell, TwinCell) else None
+        place = Place(rig, choice, page, None if operator is None else operator.hand)
+        device = make_device(name, place)
+        hand = Hand(device, operator.clock if operator is not None and name == "scripted" else wall)
+        if device is not page:
+            device.open()
+            stack.callback(device.close)
+        terminal = _terminal(device)
+        if terminal is not None and terminal is not device:
+            terminal.open()
+            stack.callback(terminal.close)
+        stack.callback(takes.close)
+        takes.open()
+        stack.callback(cell.close)
+        cell.open()
+        line = Line()
+        stack.callback(line.close)
+        info: dict[str, Any] = {"backend": cell.backend}
+        plan = Plan(
+            text,
+            seed,
+            asked.episodes,
+            records=asked.root is not None,
+            policy=asked.policy,
+            arm=asked.arm,
+            cameras=cameras if asked.root is not None else (),
+            info=info,
+            timed=not isinstance(cell, TwinCell) or name != "scripted",
+        )
+        session = Session(
+            plan, cell, hand, takes, tally, terminal=terminal, page=page, voice=voice, line=line
+        )
+        if terminal is not None:
+            say(f"keys: {key_line()}")
+        if (how := getattr(sys.modules[type(device).__module__], "HELP", None)) is not None:
+            say(f"{name}: {how}")
+        for protection in cell.guard.protections() if isinstance(cell, RigCell) else ():
+            if not protection.active:
+                say(f"not active: {protection.name} ({protection.detail})")
+        session.run()
+    if asked.root is not None:
+        _report(asked, tally, session.saved, rig)
+    return 0 if asked.episodes is None or session.saved >= asked.episodes else 1
+
+
+def truth(cell: TwinCell) -> tuple[F64, F64]:
+    """Positions of the task's bodies, (3K,) m, and the twin's configuration, (nq,)."""
+    judged = cell.judge()
+    assert judged is not None
+    return np.concatenate(list(judged[1].values())), cell.twin.data.qpos.copy()
+
+
+def _check(asked: Asked, name: str) -> None:
+    """What can be said before anything is loaded."""
+    if asked.sim and asked.emulated:
+        raise UsageError("--sim and --emulated: one of them")
+    if name not in device_names():
+        make_device(name, Place(load_rig(asked.rig)))  # says which there are
+    if name == "scripted" and not asked.sim:
+        raise UsageError("--device scripted: sees where things truly are, as only the twin knows; add --sim")
+    if name == "scripted" and asked.root is None:
+        raise UsageError(
+            "--device scripted: plays demonstrations to be recorded; `twinloop record OUT --device scripted`"
+        )
+    if name == "scripted" and asked.episodes is None:
+        raise UsageError("--device scripted: does not tire; say how many with --episodes")
+    if asked.text is not None and not asked.text.strip():
+        raise UsageError("--text: empty; say in a few words what is done, as in 'pick the red cube'")
+
+
+def _with_dead_man(rig: Rig) -> Rig:
+    limit = min(rig.guard.heartbeat_ms, DEAD_MAN_MS)
+    return replace(rig, guard=replace(rig.guard, heartbeat_ms=limit))
+
+
+def _cell(asked: Asked, rig: Rig, task: Task, cameras: tuple[str, ...], seed: int, *, paced: bool) -> Cell:
+    if asked.sim:
+        plan = WorldPlan(rig, task.name, cameras=cameras, size=asked.size)
+        return TwinCell(replace(plan, rig=resized_plan(plan)), paced=paced)
+    stage = Stage(task.name, seed, asked.size) if asked.emulated else None
+    return RigCell(rig, stage, task, cameras, asked.size)
+
+
+def _page(asked: Asked, rig: Rig, cameras: tuple[str, ...]) -> PageProcess | None:
+    if not asked.shows_page:
+        return None
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    shown = replace(rig, cameras={name: rig.cameras[name] for name in cameras})
+    return PageProcess(shown, make_link(asked.host, asked.port, asked.token), state / "twinloop" / "page")
+
+
+def _terminal(device: object) -> Keyboard | None:
+    """The terminal's keys as controls; None where there is no terminal."""
+    if isinstance(device, Keyboard):
+        return device
+    try:
+        fd = sys.stdin.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+    return Keyboard(fd) if os.isatty(fd) and not in_background(fd) else None
+
+
+def _report(asked: Asked, tally: Tally, saved: int, rig: Rig) -> None:
+    assert asked.root is not None
+    if asked.dry_run:
+        say(f"dry run: {saved} episodes would have been saved; nothing was written")
+        return
+    say(f"{asked.root}: {tally.line()}; {saved} of them now")
+    if saved and tally.starts:
+        picture = asked.root.with_name(f"{asked.root.name}-starts.png")
+        tally.save_picture(rig, picture)
+        say(f"where objects stood at the start: {picture}")

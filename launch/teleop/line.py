@@ -1,0 +1,111 @@
+"""The session in one line of the terminal, kept up to date; in a line a change where there is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+EVERY_NS = 200_000_000
+CLEAR = "\r\x1b[K"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a session stands: what line and page show."""
+
+    state: str
+    mode: str  # the guard's
+    reason: str
+    rate_hz: float | None
+    late: int
+    clamped: str  # what the guard holds back now, "" = nothing
+    last_clamp: str
+    episode: int  # number of the episode to come, or running
+    elapsed_s: float | None  # of the running one
+    saved: int
+    successes: int
+    slowed: float  # share of time that the twin lost
+    done: bool | None  # the task's own test; None: nobody can tell
+    paused: bool
+    hands: str  # who moves the arm
+    message: str
+
+    def text(self) -> str:
+        """For the terminal."""
+        rate = "" if self.rate_hz is None else f"{self.rate_hz:.0f} Hz"
+        late = f", {self.late} late" if self.late else ""
+        time = "" if self.elapsed_s is None else f" {self.elapsed_s:.1f} s"
+        parts = [
+            f"[{'paused' if self.paused else self.state}]",
+            f"episode {self.episode}{time}",
+            f"{self.saved} saved, {self.successes} succeeded",
+            rate + late,
+            f"guard {self.mode}" + (f" ({self.reason})" if self.mode != "run" else "") if self.mode else "",
+        ]
+        if self.slowed > 0.02:
+            parts.append(f"time runs at {100 * (1 - self.slowed):.0f} %")
+        if self.clamped or self.last_clamp:
+            parts.append(
+                f"held back: {self.clamped}" if self.clamped else f"last held back: {self.last_clamp}"
+            )
+        if self.done:
+            parts.append("task done")
+        if self.hands != "person":
+            parts.append(self.hands)
+        if self.message:
+            parts.append(self.message)
+        return "  ".join(part for part in parts if part)
+
+    def for_page(self) -> dict[str, Any]:
+        """The fields that the page knows (teleop/page/static/page.js)."""
+        share = f" ({100 * self.successes / self.saved:.0f} %)" if self.saved else ""
+        time = self.message or (f"time runs at {100 * (1 - self.slowed):.0f} %" if self.slowed > 0.02 else "")
+        return {
+            "mode": self.mode,
+            "reason": self.reason,
+            "episode": f"{'paused' if self.paused else self.state}, episode {self.episode}",
+            "elapsed_s": self.elapsed_s,
+            "rate_hz": self.rate_hz,
+            "late": self.late,
+            "clamped": self.clamped,
+            "statistics": f"{self.saved} episodes, {self.successes} succeeded{share}"
+            + ("; task done now" if self.done else ""),
+            "message": time,
+        }
+
+
+class Line:
+    """Shows a `Standing`; a terminal that is gone is no error."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._shown = ""
+        self._state = ""
+
+    def show(self, standing: Standing, typing: str | None = None) -> None:
+        """`typing`: a text that the person types now, shown instead."""
+        text = standing.text() if typing is None else f"note: {typing}"
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._write(f"{CLEAR}{text[:width]}")
+            self._shown = text
+        elif standing.state != self._state:
+            self._write(f"{text}\n")
+        self._state = standing.state
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._write(f"{CLEAR}{text}\n{self._shown}" if self._live and self._shown else f"{text}\n")
+
+    def close(self) -> None:
+        if self._live and self._shown:
+            self._write("\n")
+            self._shown = ""
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(text)
+            sys.stdout.flush()

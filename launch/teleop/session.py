@@ -1,0 +1,517 @@
+"""The session: what a person presses, from wherever, moves it on; one episode after another.
+
+    idle ─start─▶ countdown ─▶ recording ─success, failure─▶ saving ─▶ reset ─▶ idle
+                                   └─rerecord─▶ reset ─▶ countdown
+
+The arm follows the device throughout, except while an episode is saved, the arm goes home, a person puts things back
+around it, or somebody paused it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...robot.clock import RealClock, wall_time
+from ...robot.errors import GuardFault
+from ...robot.interfaces import Agent
+from ...robot.loop import ControlLoop
+from ...robot.types import Applied, Observation, Step
+from ...teleop.cartesian import CartesianAgent
+from ...teleop.hand import Hand
+from ...teleop.keyboard import Keyboard
+from ...teleop.page import PageProcess
+from ...teleop.takeover import Takeover
+from ..stopping import deferred
+from .cell import Cell
+from .line import EVERY_NS, Line, Standing
+from .rates import Rates
+from .takes import Takes
+from .tally import Tally
+from .voice import Voice
+
+COUNTDOWN = 3  # s
+FOREVER_NS = 2**62
+POLL_NS = 20_000_000
+JUDGE_EVERY = 3  # steps between two looks at whether the task is done
+SHOWN_NS = 2_000_000_000  # a clamp is named so long
+# Of the guard's acts: keys begin and end motions at once, and a grasp is meant.
+QUIET = ("acceleration", "jerk", "expired", "rejected_expired", "gripper_force", "gripper_hold")
+    "expired",
+    "rejected_expired",
+    "gripper_force",
+    "gripper_hold",
+)  # of the guard's acts: a grasp is none to ring for
+LATCHED = ("fault", "estop")
+TELEOP = ("pause", "takeover", "rerecord", "estop", "rearm", "quit")  # without a recording
+Collect = Callable[[], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a session is to do."""
+
+    text: str  # what is done, stored with every episode
+    seed: int = 0
+    episodes: int | None = None  # saved ones after which it ends; None: when the person quits
+    records: bool = True  # episodes are wanted; else the arm is moved, no more
+    policy: Path | None = None  # that the person takes over from
+    arm: str | None = None
+    cameras: tuple[str, ...] = ()  # that are recorded
+    info: Mapping[str, Any] = field(default_factory=dict)  # of every episode
+    timed: bool = True  # steps have a rate to keep
+    countdown_s: float = COUNTDOWN
+
+
+class Session:
+    """Runs `plan` in `cell` with `hand`; everything given is open, and is closed by whoever opened it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cell: Cell,
+        hand: Hand,
+        takes: Takes,
+        tally: Tally,
+        *,
+        terminal: Keyboard | None = None,
+        page: PageProcess | None = None,
+        voice: Voice | None = None,
+        line: Line | None = None,
+    ) -> None:
+        self._plan = plan
+        self._cell = cell
+        self._hand = hand
+        self._takes = takes
+        self._terminal = terminal
+        self._page = page
+        self._voice = voice or Voice(quiet=True)
+        self._line = line or Line()
+        self.tally = tally
+        self.state = "idle"
+        self._wall = RealClock()
+        self._period_ns = round(1e9 / cell.rig.control_hz)
+        fps = {name: cell.rig.cameras[name].fps for name in plan.cameras}
+        self._rates = Rates(self._period_ns, fps, plan.timed)
+        self._person = CartesianAgent(hand, cell.rig, plan.arm)
+        self._takeover: Takeover | None = None
+        self._seed = plan.seed
+        self._over = self._turn = False  # the session; this scene
+        self._before = "correcting"  # who had the arm before the pause
+        self._paused = self._again = False  # again: the scene that comes is recorded at once
+        self._verdict: tuple[bool | None, str, str] | None = None  # success, who judged, why it ended
+        self._due_ns = self._begun_ns = 0  # of the countdown, of the episode; robot's clock
+        self._counted = 0
+        self._marks: list[float] = []
+        self._objects: dict[str, list[float]] = {}  # where they stood when the episode began
+        self._clamp = ("", -SHOWN_NS)
+        self._done: bool | None = None
+        self._looks = 0
+        self._slowed = 0.0
+        self._beat: int | None = None
+        self._told_ns = 0
+        self._asked_quit = False
+        self.saved = 0  # episodes of this session that are in the dataset
+        self._mine: list[int] = []  # their indices
+        self._note = ""
+        self._message = ""
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Controls that mean something here."""
+        if not self._plan.records:
+            known = TELEOP
+        else:
+            known = ("start", "success", "failure", "rerecord", "discard", "note", *TELEOP)
+        return tuple(c for c in dict.fromkeys(known) if c != "takeover" or self._plan.policy is not None)
+
+    def run(self) -> None:
+        """Until the person quits, the plan is fulfilled, or something raises. A running episode is not lost."""
+        try:
+            while not self._over:
+                if self._set_up():
+                    self._scene()
+        except BaseException:
+            if self.state == "recording":
+                with deferred():
+                    rates, _ = self._rates.found()
+                    self._takes.end(None, {"rates": rates, "judged_by": "nobody", "ended": "interrupted"})
+                    self._keep(None)
+            raise
+
+    # ---------------------------------------------------------------- scenes
+
+    def _set_up(self) -> bool:
+        """Objects and arm as an episode begins; False when that was broken off."""
+        self.state = "reset"
+        self._tell("the arm goes home", spoken="reset" if self.saved else "")
+        if not self._cell.begin(self._seed, self._poll):
+            self._stand()
+            return False
+        self._rates.restart()
+        self._takeover, self._clamp = None, ("", -SHOWN_NS)
+        if self._plan.policy is not None:
+            policy = self._cell.policy(self._plan.policy)
+            self._takeover = Takeover(policy, self._person, self._cell.rig, "correcting")
+        self._hand.muted = self._paused = False
+        self._turn, self._verdict, self._done = False, None, None
+        self.state = "idle"
+        if self._plan.records and not self._cell.places:
+            self.state, self._hand.muted = "reset", True
+            self._tell(
+                "put everything in its place, hands out of the way, then start", spoken="put things back"
+            )
+        elif self._plan.records:
+            self._tell("Enter starts an episode")
+        else:
+            self._tell("")
+        return True
+
+    def _scene(self) -> None:
+        """Let the hand move the arm until the scene has to be set up again, or the session is over."""
+        agent: Agent = self._takeover or self._person
+        observers = (self, *([] if self._page is None else [self._page]))
+        loop = ControlLoop(self._cell.robot, agent, self._period_ns, observers)
+        if self._again and self._cell.places:
+            self._count_down(self._cell.robot.clock.now())
+        self._again = False
+        loop.run(FOREVER_NS, self._seed, stop=self._look)
+        if self.state != "recording":
+            return
+        if self._verdict is None:
+            self._verdict = None, "nobody", "quit"
+        self._save(*self._verdict)
+
+    def _save(self, success: bool | None, judge: str, ended: str) -> None:
+        info = self._found() | {"judged_by": judge} | ({"ended": ended} if ended else {})
+        self._cell.guard.hold("saving")
+        self._takes.end(success, info)
+        self.state = "saving"
+        self._tell("saving")
+        while self._takes.busy:
+            self._poll()
+            self._wall.sleep_until(self._wall.now() + POLL_NS)
+        self._keep(success)
+        if self._cell.guard.mode in LATCHED and not self._over:
+            self._stand()
+        if self._plan.episodes is not None and self.saved >= self._plan.episodes:
+            self._over = True
+
+    def _keep(self, success: bool | None) -> None:
+        kept = self._takes.finish()
+        where = {True: "success", False: "failure", None: "nobody knows whether it succeeded"}[success]
+        if kept.index is not None:
+            self.saved += 1
+            self._seed += 1
+            self._mine.append(kept.index)
+            self.tally.add(success, self._objects)
+            self._line.say(f"episode {kept.index}: {kept.rows} rows, {where}")
+        if kept.trouble:
+            self._line.say(f"recording: {kept.trouble}")
+        _, behind = self._rates.found()
+        for what in behind:
+            self._line.say(f"episode {kept.index}: marked, {what}")
+
+    def _found(self) -> dict[str, Any]:
+        """What the episode's info says at its end."""
+        rates, _ = self._rates.found()
+        info: dict[str, Any] = {"rates": rates}
+        if self._marks:
+            info["marks_s"] = [round(mark, 3) for mark in self._marks]
+        if (judged := self._cell.judge()) is not None:
+            info["task_test"] = judged[0]
+        if self._takeover is not None:
+            begun = self._begun_ns
+            info["hands"] = [
+                [round((t - begun) * 1e-9, 3), state] for t, state in self._takeover.changes if t >= begun
+            ]
+        return info
+
+    def _stand(self) -> None:
+        """Wait while the guard is latched."""
+        clock, guard = self._cell.robot.clock, self._cell.guard
+        self.state = "stopped"
+        while guard.mode in LATCHED and not self._over:
+            self._message = f"{guard.reason}; \\ re-arms"
+            self._poll()
+            clock.sleep_until(clock.now() + POLL_NS)
+        self._message = ""
+
+    # ---------------------------------------------------------------- steps
+
+    def on_step(self, step: Step) -> None:
+        """As an observer of the loop."""
+        if self.state == "recording":
+            self._takes.on_step(step)
+
+    def _look(self, obs: Observation, applied: Applied) -> bool:
+        """The loop has observed: move on. True: the scene is over."""
+        self._looks += 1
+        self._takes.look()
+        for control in self._pressed(obs.t_ns):
+            self._press(control, obs.t_ns)
+        self._pass_beat()
+        if applied.mode in LATCHED:
+            self._latched(obs, applied.mode)
+        self._feel(applied, obs.t_ns)
+        self._rates.look(self._wall.now(), obs)
+        if self._looks % JUDGE_EVERY == 0 and (judged := self._cell.judge()) is not None:
+            self._done = judged[0]
+        if self.state == "countdown":
+            self._count(obs)
+        self._show(obs.t_ns)
+        return self._over or self._turn
+
+    def _latched(self, obs: Observation, mode: str) -> None:
+        """Nobody's old command is waiting when the arm is re-armed."""
+        agent = self._takeover or self._person
+        agent.reset(self._seed)
+        if self.state == "countdown":
+            self.state = "idle"
+        if self.state == "recording":
+            self._end(None, "nobody", f"{mode}: {self._cell.guard.reason}")
+
+    def _pass_beat(self) -> None:
+        """The web hand's word to the guard's dead-man."""
+        if self._page is None or self._hand.device is not self._page:
+            return
+        beat = self._page.beat_ns()
+        if beat is not None and beat != self._beat:
+            self._beat = beat
+            age_ns = max(0, self._wall.now() - beat)
+            self._cell.guard.heartbeat(self._cell.robot.clock.now() - age_ns)
+
+    def _feel(self, applied: Applied, t_ns: int) -> None:
+        names = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET]
+        self._hand.feel(bool(names))
+        if names:
+            text = ", ".join(name.replace("_", " ") for name in names)
+            self._voice.ring(self._wall.now())
+            self._clamp = text, t_ns
+
+    def _count_down(self, t_ns: int) -> None:
+        self.state, self._hand.muted = "countdown", self._paused
+        self._due_ns, self._counted = t_ns + round(self._plan.countdown_s * 1e9), 0
+
+    def _count(self, obs: Observation) -> None:
+        left = self._due_ns - obs.t_ns
+        if left <= 0:
+            self._begin(obs)
+            return
+        number = -(-left // 1_000_000_000)
+        if number != self._counted:
+            self._counted = number
+            self._tell(f"{number} ...", spoken=str(number))
+
+    def _begin(self, obs: Observation) -> None:
+        """An episode begins with this observation."""
+        info: dict[str, Any] = {
+            "seed": self._seed,
+            "device": self._hand.name,
+            "protections": [str(p) for p in self._cell.guard.protections()],
+            "wall_time": wall_time(),
+            **self._plan.info,
+        }
+        if self._cell.draw:
+            info["draw"] = dict(self._cell.draw)
+        if (judged := self._cell.judge()) is not None:
+            self._objects = {body: [round(float(x), 4) for x in at] for body, at in judged[1].items()}
+            info["objects_m"] = self._objects
+        if self._note:
+            info["note"], self._note = self._note, ""
+        self._marks, self._begun_ns = [], obs.t_ns
+        self._takes.start(self._plan.text, info)
+        self._rates.begin()
+        self._rates.restart()
+        self.state = "recording"
+        if self._takeover is not None:
+            self._takeover.resume()
+        self._tell("recording: y success, n failure, b begin anew", spoken="go")
+
+    # ---------------------------------------------------------------- controls
+
+    def _pressed(self, t_ns: int | None = None) -> list[str]:
+        """What was pressed since the last look, wherever."""
+        found = [*self._hand.pressed(t_ns)]
+        if self._terminal is not None:
+            if self._terminal is not self._hand.device:
+                found += self._terminal.read(self._wall.now()).keys
+            if (note := self._terminal.answer()) is not None:
+                self._note = note
+                self._tell(f"note: {note}; it goes with the next episode" if note else "no note")
+        if self._page is not None and self._hand.device is not self._page:
+            found += self._page.controls()
+        return found
+
+    def _poll(self) -> bool:
+        """Look at the controls while no hand moves the arm. True: stop what goes on."""
+        for control in self._pressed():
+            self._press(control, None)
+        self._pass_beat()
+        if self._wall.now() - self._told_ns > EVERY_NS:
+            self._show(None)
+        return self._over or self._cell.guard.mode in LATCHED
+
+    def _press(self, control: str, t_ns: int | None) -> None:
+        """`t_ns` None: between two scenes, where only some controls act."""
+        if control == "estop":
+            self._cell.guard.estop("the operator's e-stop")
+            self._tell("stopped; \\ re-arms", spoken="stopped")
+        elif control == "rearm":
+            self._rearm()
+        elif control == "quit":
+            self._quit()
+        elif control not in self.controls:
+            why = (
+                "add --policy to have one to take over from"
+                if control == "takeover"
+                else "nothing is recorded"
+            )
+            self._tell(f"{control}: {why}")
+        elif t_ns is not None:
+            getattr(self, f"_on_{control}")(t_ns)
+
+    def _on_start(self, t_ns: int) -> None:
+        if self._cell.guard.mode in LATCHED:
+            self._tell("re-arm first")
+        elif self.state in ("idle", "reset"):
+            self._count_down(t_ns)
+
+    def _on_success(self, t_ns: int) -> None:
+        self._end(True, "person", "")
+
+    def _on_failure(self, t_ns: int) -> None:
+        self._end(False, "person", "")
+
+    def _on_rerecord(self, t_ns: int) -> None:
+        if self.state == "recording":
+            self._takes.drop()
+            self._again = True
+            self._tell("thrown away; again", spoken="again")
+        self._again = self._again or self.state == "countdown"
+        self.state, self._turn = "idle", True
+
+    def _on_discard(self, t_ns: int) -> None:
+        if self.state == "recording":
+            self._tell("discard is for the last saved episode; b throws the running one away")
+        elif not self._mine:
+            self._tell("this session has saved nothing that could be thrown away")
+        else:
+            kept = self._takes.retract()
+            if kept.index is None:
+                self._line.say(f"discard: {kept.trouble}")
+                return
+            index = self._mine.pop()
+            self.saved -= 1
+            self.tally.remove_last()
+            self._line.say(f"episode {index}: thrown away")
+            self._voice.say("thrown away")
+            self._rates.restart()
+
+    def _on_note(self, t_ns: int) -> None:
+        if self.state == "recording":
+            self._marks.append((t_ns - self._begun_ns) * 1e-9)
+            self._tell(f"mark at {self._marks[-1]:.1f} s")
+        elif self._terminal is not None and self._terminal.line is None:
+            self._terminal.ask()
+            self._tell("type the note, then Enter")
+
+    def _on_pause(self, t_ns: int) -> None:
+        self._paused = not self._paused
+        self._hand.muted = self._paused or (self.state == "reset")
+        if self._takeover is not None and self._paused:
+            self._before = self._takeover.state
+            self._takeover.pause()
+        elif self._takeover is not None:
+            self._takeover.state = self._before
+        self._tell("paused; p goes on" if self._paused else "", spoken="paused" if self._paused else "go on")
+
+    def _on_takeover(self, t_ns: int) -> None:
+        assert self._takeover is not None
+        self._paused = self._hand.muted = False
+        if self._takeover.state == "correcting":
+            self._takeover.resume()
+        else:
+            self._takeover.correct()
+        hands = "yours" if self._takeover.state == "correcting" else "the policy's"
+        self._tell(f"the arm is {hands}", spoken=hands)
+
+    def _end(self, success: bool | None, judge: str, ended: str) -> None:
+        if self.state != "recording":
+            return
+        self._verdict, self._turn = (success, judge, ended), True
+        self._voice.say({True: "success", False: "failure", None: "ended"}[success])
+
+    def _rearm(self) -> None:
+        if self._cell.guard.mode not in LATCHED:
+            return
+        try:
+            self._cell.guard.rearm()
+        except GuardFault as error:
+            self._tell(str(error))
+        else:
+            self._asked_quit = False
+            self._tell("re-armed", spoken="re-armed")
+
+    def _quit(self) -> None:
+        if self._cell.guard.mode == "estop" and self._cell.backend != "sim" and not self._asked_quit:
+            self._asked_quit = True
+            self._tell("hold the arm: q again lets go of it where it is; \\ re-arms, and it parks")
+            return
+        self._over = True
+
+    # ---------------------------------------------------------------- shown
+
+    def _tell(self, message: str, spoken: str = "") -> None:
+        self._message = message
+        if spoken:
+            self._voice.say(spoken)
+        self._show(None)
+
+    def _show(self, t_ns: int | None) -> None:
+        now = self._wall.now()
+        if t_ns is not None and now - self._told_ns < EVERY_NS:
+            return
+        self._told_ns = now
+        if t_ns is not None:
+            self._slowed = 0.7 * self._slowed + 0.3 * self._cell.slowed
+        standing = self._standing(t_ns)
+        self._line.show(standing, None if self._terminal is None else self._terminal.line)
+        if self._page is not None:
+            self._page.tell({**standing.for_page(), **self._page_fixed()})
+
+    def _page_fixed(self) -> dict[str, Any]:
+        rig = self._cell.rig.name
+        return {
+            "rig": rig,
+            "task": self._plan.text,
+            "device": self._hand.name,
+            "controls": list(self.controls),
+        }
+
+    def _standing(self, t_ns: int | None) -> Standing:
+        text, at = self._clamp
+        recent = t_ns is not None and t_ns - at <= self._period_ns
+        guard = self._cell.guard if self.state != "reset" or t_ns is not None else None
+        running = self.state == "recording" and t_ns is not None
+        assert t_ns is not None or not running
+        return Standing(
+            state=self.state,
+            mode="" if guard is None else guard.mode,
+            reason="" if guard is None else guard.reason,
+            rate_hz=self._rates.hz,
+            late=self._rates.late,
+            clamped=text if recent else "",
+            last_clamp=text,
+            episode=self.tally.episodes,
+            elapsed_s=(t_ns - self._begun_ns) * 1e-9 if running and t_ns is not None else None,
+            saved=self.tally.episodes,
+            successes=self.tally.successes,
+            slowed=self._slowed,
+            done=self._done,
+            paused=self._paused,
+            hands="person" if self._takeover is None else self._takeover.state,
+            message=self._message,
+        )
