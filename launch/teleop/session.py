@@ -39,11 +39,6 @@ JUDGE_EVERY = 3  # steps between two looks at whether the task is done
 SHOWN_NS = 2_000_000_000  # a clamp is named so long
 # Of the guard's acts: keys begin and end motions at once, and a grasp is meant.
 QUIET = ("acceleration", "jerk", "expired", "rejected_expired", "gripper_force", "gripper_hold")
-    "expired",
-    "rejected_expired",
-    "gripper_force",
-    "gripper_hold",
-)  # of the guard's acts: a grasp is none to ring for
 LATCHED = ("fault", "estop")
 TELEOP = ("pause", "takeover", "rerecord", "estop", "rearm", "quit")  # without a recording
 Collect = Callable[[], Sequence[str]]
