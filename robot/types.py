@@ -84,6 +84,7 @@ class GripperState:
     t_ns: int
     width_m: float
     force_n: float  # NaN = the gripper does not tell
+    faults: tuple[str, ...] = ()  # names of latched device faults
 
 
 @dataclass(frozen=True, slots=True)

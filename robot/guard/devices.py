@@ -145,6 +145,8 @@ class Devices:
             self.trouble.pop(name, None)
             self.measured[self.layout.grippers[name]] = grip.width_m
             self.gripper_states[name] = grip
+            if grip.faults and fault is None:
+                fault = f"{name}: {', '.join(grip.faults)}"
             self.freshness.note(name, min(int(grip.t_ns), now_ns))
         return fault
 
@@ -218,6 +220,8 @@ def _sound_gripper(name: str, state: object, now_ns: int) -> GripperState:
     for value, told in ((state.width_m, math.isfinite), (state.force_n, _told)):
         if not isinstance(value, float | int | np.floating) or not told(value):
             raise DeviceError(f"{name}: its driver handed out {value!r:.60} for a width or a force")
+    if not isinstance(state.faults, tuple) or not all(isinstance(fault, str) for fault in state.faults):
+        raise DeviceError(f"{name}: its driver handed out {state.faults!r:.60} for its faults")
     if not abs(state.width_m) < FAR:
         raise DeviceError(f"{name}: its pads stand {state.width_m} m apart, which cannot be")
     _check_time(name, state.t_ns, now_ns)

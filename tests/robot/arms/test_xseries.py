@@ -1,14 +1,17 @@
 """The Dynamixel driver on emulated servos, on a clock that advances with the wire: no terminal, no other process."""
 
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from twinloop.robot.arms.chain import TURN, Motor, ServoChain
-from twinloop.robot.arms.devices import ChainArm
+from twinloop.robot.arms.devices import ChainArm, chain_devices
+from twinloop.robot.arms.koch import motors as koch_motors
 from twinloop.robot.arms.xseries import BusWatchdog, XSeriesFamily
 from twinloop.robot.buses import Bus, DynamixelFraming
 from twinloop.robot.errors import DeviceError, RigError
+from twinloop.robot.guard import Guard
 from twinloop.robot.rig import load_rig
 from twinloop.sim.emulate.dynamixel import DynamixelServos
 from twinloop.sim.emulate.line import Line
@@ -35,6 +38,17 @@ class Clock(WireClock):
                 due[0] += period_ns
                 call()
         super().wait_until(t_ns)
+
+
+class Powered(FreeMotor):
+    """One that has the supply its servo wants."""
+
+    def __init__(self, clock, servo):
+        super().__init__(clock)
+        self.supply_v = 5.0 if servo.startswith("xl330") else 12.0
+
+    def sense(self):
+        return replace(super().sense(), supply_v=self.supply_v)
 
 
 class Cell:
@@ -312,10 +326,47 @@ def test_an_arm_of_a_chain_tells_its_watchdog(cell, chain):
 
 
 def test_a_gripper_is_limited_by_its_own_current():
-    from twinloop.robot.arms.koch import motors
-
     rig = load_rig("koch")
-    jaw = motors(rig, "arm")[-1]
+    jaw = koch_motors(rig, "arm")[-1]
     assert jaw.registers["operating_mode"] == CURRENT_BASED
     amps = jaw.registers["goal_current"] * 1e-3
     assert np.isclose(amps * 0.52 / 1.47, 1.25 * rig.grippers["gripper"].force_n * 0.0465, rtol=0.05)
+
+
+def test_a_guard_that_was_frozen_finds_its_arm_stopped_and_goes_on_after_a_rearm():
+    """The guard's own cycles on a Koch's driver and servos."""
+    rig = load_rig("koch")
+    clock, found = Clock(), koch_motors(rig, "arm")
+    joints = {motor.name: Powered(clock, motor.servo) for motor in found}
+    settings = {"baud": 3, "return_delay": 0}
+    servos = [XServo(motor.ids[0], motor.servo, joints[motor.name], settings) for motor in found]
+    everyone = DynamixelServos(servos)
+    clock.every(MS, lambda: everyone.step(MS))
+    bus = Bus(WirePort(Line(everyone, BAUD), clock), DynamixelFraming(), clock, BAUD)
+    devices = chain_devices("arm", rig, ServoChain(bus, XSeriesFamily(found), found, clock))
+    guard = Guard(rig, {"arm": devices.arm}, {"gripper": devices.gripper}, clock)
+
+    def run(ms):
+        for _ in range(ms // 5):
+            guard.tick()
+            clock.sleep_until(clock.now() + 5 * MS)
+
+    guard.open()
+    run(100)
+    told = next(p for p in guard.protections() if p.name == "motor_watchdog")
+    assert told.active and "arm 200 ms" in told.detail
+    assert [servo.get("watchdog") for servo in servos] == [10] * 6 and guard.mode == "hold"
+    clock.sleep_until(clock.now() + 300 * MS)  # the process stood still
+    assert [servo.get("watchdog") for servo in servos] == [STOPPED] * 6
+    stood = [joint.turns for joint in joints.values()]
+    run(50)
+    assert guard.mode == "fault" and "motor_watchdog" in guard.reason
+    guard.rearm()
+    run(200)
+    assert guard.mode != "fault" and [servo.get("watchdog") for servo in servos] == [10] * 6
+    assert [joint.turns for joint in joints.values()] == pytest.approx(stood, abs=1e-3)
+    servos[-1].overload()
+    run(50)
+    assert guard.mode == "fault" and guard.reason == "gripper: overload"  # no joint of the arm has one
+    guard.close(unparked=True)
+    assert [servo.get("torque") for servo in servos] == [0] * 6
