@@ -26,6 +26,7 @@ SHIPPED: Mapping[str, str] = MappingProxyType(  # description -> module in this 
         "viperx": "viperx",
         "trossen": "trossen",
         "ur5e": "ur",
+        "xarm7": "xarm",
     }
 )
 

@@ -42,6 +42,7 @@ class Sample:
     temperature_c: F64  # (n,)
     voltage_v: F64  # (n,)
     width_m: float = np.nan  # m between the pads
+    width_ns: int = 0  # when that was measured, where it does not come with the rest
     force_n: float = np.nan  # N, + closes
     faults: tuple[str, ...] = ()
 

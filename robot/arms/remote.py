@@ -100,6 +100,7 @@ class RemoteGripper:
 
     def read(self) -> GripperState:
         t_ns, sample, _ = self._link.latest(self.name)
+        t_ns = sample.width_ns or t_ns
         _check_age(self.name, t_ns, self._clock)
         return GripperState(t_ns, max(0.0, sample.width_m), sample.force_n)
 

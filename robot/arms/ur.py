@@ -37,14 +37,13 @@ UNLOCK = "find what it touched, then unlock it on the pendant"
 POWER = "power on and release the brakes on the pendant"
 CLOSE = "close the safeguard and reset it"
 SAFETY = {  # RTDE `safety_mode`; 1 normal and 2 reduced are none
-    **{3: f"protective stop; {UNLOCK}", 4: f"recovery mode; {PENDANT}", 5: f"safeguard stop; {CLOSE}"},
+    3: f"protective stop; {UNLOCK}",
+    4: f"recovery mode; {PENDANT}",
+    5: f"safeguard stop; {CLOSE}",
     6: f"system emergency stop; make it safe, then {POWER}",
     7: f"robot emergency stop; make it safe, release the button, then {POWER}",
-    **{
-        8: f"safety violation; {PENDANT}",
-        9: f"safety fault; {PENDANT}",
-        10: f"validate joint ids; {PENDANT}",
-    },
+    8: f"safety violation; {PENDANT}",
+    9: f"safety fault; {PENDANT}",
     12: f"automatic mode safeguard stop; {CLOSE}",
     13: "three-position switch stop; press it to its middle",
 }
@@ -130,8 +129,8 @@ class UrController:
 
     def _faults(self) -> tuple[str, ...]:
         safety, mode = self._receive.getSafetyMode(), self._receive.getRobotMode()
-        if safety in SAFETY:
-            return (SAFETY[safety],)
+        if safety not in (1, 2):
+            return (SAFETY.get(safety, f"safety mode {safety}; {PENDANT}"),)
         return () if mode == RUNNING else (f"robot mode '{MODES.get(mode, mode)}'; {POWER}",)
 
     def _probe(self) -> None:
@@ -139,9 +138,8 @@ class UrController:
         try:
             socket.create_connection((self._address, RTDE_PORT), REACH_S).close()
         except OSError as error:
-            raise DeviceError(
-                f"nobody answers at {self._address}:{RTDE_PORT} ({error}); check `port` (the IP address)"
-            ) from None
+            where = f"{self._address}:{RTDE_PORT}"
+            raise DeviceError(f"nobody answers at {where} ({error}); check `port` (the IP address)") from None
 
     def _wait(self, done: Any, otherwise: str) -> None:
         end = self._clock.now() + round(REACH_S * 1e9)
