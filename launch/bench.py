@@ -27,20 +27,30 @@ def benchmark_names() -> list[str]:
     return sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
 
 
+def chosen_benchmarks(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Those of `known` that `names` mean: a name means itself and all that begin with it and "_", so that `guard` is
+    `guard_tick`, `guard_loop` and `guard_faults`. Raises `UsageError` for a name that means none."""
+    chosen: dict[str, None] = {}
+    for name in names:
+        meant = [entry for entry in known if entry == name or entry.startswith(f"{name}_")]
+        if not meant:
+            raise UsageError(f"unknown benchmark '{name}'{nearest(name, known)}")
+        chosen |= dict.fromkeys(meant)
+    return list(chosen)
+
+
 def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -> int:
     """Run `names` (none = all but the long ones); returns 1 when a figure misses its target or a script fails."""
     known = benchmark_names()
     if not known:
         raise UsageError("benchmarks are part of the repository: run `twinloop bench` from a checkout")
-    for name in names:
-        if name not in known:
-            raise UsageError(f"unknown benchmark '{name}'{nearest(name, known)}")
+    chosen = chosen_benchmarks(names, known)
     if json_to is not None:
         output_file("--json", json_to)
     figures: list[dict[str, Any]] = []
     failed: list[str] = []
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
-    for name in names or [name for name in known if quick or name not in LONG]:
+    for name in chosen or [name for name in known if quick or name not in LONG]:
         print(f"running {name} ...", flush=True)
         command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if quick else [])]
         with subprocess.Popen(

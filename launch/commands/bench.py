@@ -19,7 +19,8 @@ class Command:
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Benchmarks to run; by default all; `policies`, over an hour, only when named or with --quick."""
+    """Benchmarks to run (`guard`: guard_tick, guard_loop and guard_faults); by default all; `policies`, over an hour,
+    only when named or with --quick."""
     quick: bool = False
     """Shorter runs, noisier figures."""
     json: Path | None = None
