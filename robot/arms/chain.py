@@ -16,7 +16,7 @@ from .family import Family, Feedback, Watchdog
 log = logging.getLogger(__name__)
 
 TURN = 2.0 * math.pi  # rad
-ATTEMPTS = 5  # cycles in which every motor must answer once, while opening
+ATTEMPTS = 50  # cycles, 0.2 s, in which every motor must answer once, while opening
 NEAR_RAD = 0.02  # a first goal after an interruption may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
 SILENT_NS = 40_000_000  # a motor without an answer for that long is named, before its arm is stale

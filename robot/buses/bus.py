@@ -13,7 +13,7 @@ from .port import Port
 
 DEADLINE_NS = 3_000_000  # for the answers of one cycle, beyond their time on the wire
 SETUP_NS = 20_000_000  # for one answer while setting up, where waiting costs nothing
-ATTEMPTS = 3  # while setting up
+ATTEMPTS = 6  # while setting up
 DRAIN = 8  # reads that empty a port at most; more come from a line that babbles
 BITS = 10  # a byte on the wire: start, 8 data, stop
 

@@ -241,7 +241,7 @@ def test_setting_up_insists_and_then_says_what_to_look_at(framing, answer):
     bus, port = bus_of(framing, [answer(3, b"\5\5")])
     port.gap_ns = 15 * MS
     assert bus.read(3, 5, 2) == b"\5\5"
-    with pytest.raises(DeviceError, match="servo 3: no answer in 3 attempts.*power"):
+    with pytest.raises(DeviceError, match="servo 3: no answer in 6 attempts.*power"):
         bus.write(3, 40, b"\1")
     assert len(port.sent) == 4
 
