@@ -1,6 +1,7 @@
 """Ten minutes on a bad line: 1 % of the answers damaged, 1 % lost. One JSON line a figure.
 
-Run: python benchmarks/bad_line.py [--seconds 600] [--damaged 0.01] [--lost 0.01] [--rig so101|koch|viperx] [--alone]
+Run: python benchmarks/bad_line.py [--quick] [--seconds 600] [--damaged 0.01] [--lost 0.01]
+     [--rig so101|koch|viperx] [--alone]
 
 The guard's server, the arm's own driver and its packets, and the emulated servos run in this process, on a clock that
 advances as bytes travel: what a missing answer costs is exact, the same on every machine, and takes a fraction of the
@@ -170,16 +171,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--quick", action="store_true", help="60 s")
     parser.add_argument("--damaged", type=float, default=0.01)
     parser.add_argument("--lost", type=float, default=0.01)
     parser.add_argument("--rig", default="so101")
     parser.add_argument("--alone", action="store_true", help="not on a clean line as well")
     args = parser.parse_args()
+    seconds = min(args.seconds, 60.0) if args.quick else args.seconds
     os.environ.setdefault("TWINLOOP_REALTIME", "0")  # the clock is this program's own
     rig = load_rig(args.rig)
     lines = {"bad_line": (args.damaged, args.lost)} | ({} if args.alone else {"clean_line": (0.0, 0.0)})
     for name, (damaged, lost) in lines.items():
-        seen, last, bus = fly(rig, args.seconds, damaged, lost)
+        seen, last, bus = fly(rig, seconds, damaged, lost)
         emit(f"{name}_cycles", last.ticks, "cycles")
         emit(f"{name}_answers_missing", bus["missing"], f"of {bus['asked']} answers", damaged=bus["damaged"])
         emit(f"{name}_longest_cycle", seen.longest_ms, "ms")

@@ -163,12 +163,12 @@ def main() -> None:
                 faults.camera(session, switch)
     stale, unseen = rig.guard.stale_state_ms + 2 * TICK_MS, rig.guard.stale_camera_ms + PICTURE_MS
     spec = rig.joint_spec("arm")
-    ramp = 1e3 * float(np.max(spec.dq_max / spec.ddq_max)) + 100.0
+    ramp = 1e3 * float(np.max(spec.dq_max / spec.ddq_max + spec.ddq_max / spec.dddq_max))  # v/a + a/j
     targets = {
         "hung agent: last chunk to hold": 105.0,
         "hung agent: last chunk to the arm at rest": 105.0 + ramp,
         "killed agent: to hold": 105.0,
-        "NaN: chunk to the tick that rejects it": 2 * TICK_MS,
+        "NaN: chunk to the tick that rejects it": TICK_MS,
         "e-stop: press to the tick that brakes": 2 * TICK_MS,
         "silent servo: to hold": stale,
         "unplugged arm: to hold": stale,
