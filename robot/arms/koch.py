@@ -18,6 +18,7 @@ from .xseries import CURRENT_BASED, XSeriesFamily, current_units
 
 BAUD = 1_000_000
 SERVOS = ("xl430_w250", "xl430_w250", "xl330_m288", "xl330_m288", "xl330_m288", "xl330_m288")
+STIFF = {"p": 1500, "d": 600}  # of the elbow, which carries forearm and hand: LeRobot's gains for it
 GRIP = 1.25  # times the rig's force: beyond what the guard regulates, and never more
 
 
@@ -36,7 +37,7 @@ def motors(rig: Rig, name: str) -> list[Motor]:
     for id, (zero, servo) in enumerate(
         zip(joint_zeros(rig, name, servo_reverses=True), SERVOS, strict=True), 1
     ):
-        registers: dict[str, int] = {}
+        registers: dict[str, int] = dict(STIFF) if zero.joint == "elbow_flex" else {}
         if zero.entry is not None:
             registers |= {"drive_mode": zero.entry.drive_mode, "homing_offset": zero.entry.homing_offset}
         if zero.joint == model.gripper_joint and gripper is not None:

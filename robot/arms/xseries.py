@@ -40,6 +40,7 @@ REGISTERS: Mapping[str, tuple[int, int]] = (
             "operating_mode": (11, 1),
             "secondary_id": (12, 1),
             "homing_offset": (20, 4),
+            "d": (80, 2),
             "p": (84, 2),
             "goal_current": (102, 2),
             "profile_acceleration": (108, 4),
