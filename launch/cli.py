@@ -7,6 +7,7 @@ imported, for the list in `twinloop --help`, which therefore needs nothing heavy
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
 import gc
 import importlib
@@ -71,8 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             said = f"; {stop}" if str(stop) else ""
             hint = " (go on with --resume)" if _resumes(args) else ""
-            print(f"\ntwinloop: stopped{said}; what was saved is kept{hint}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # a terminal that was closed
+                print(f"\ntwinloop: stopped{said}; what was saved is kept{hint}", file=sys.stderr, flush=True)
             code = exit_code()
+            _mend_output()
     gc.collect()  # the cut-off work's cycles: at Python's own end, extension modules report them as leaks
     return code
 
@@ -155,6 +158,15 @@ def _drop_output() -> None:
     """Nobody takes the output any more: Python's own flush at the end must not fail over it again."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _mend_output() -> None:
+    """What waits for a terminal that was closed must not fail at Python's own end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _drop_output()
 
 
 def _run(name: str, args: list[str]) -> int:

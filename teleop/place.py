@@ -53,7 +53,7 @@ def web(place: Place) -> JogDevice:
     """The hand on the operator's page."""
     _plain("web", place)
     if place.page is None:
-        raise UsageError("--device web: is the hand on the operator's page; leave out --no-page")
+        raise UsageError("--device web: is the hand on the operator's page; give the `Place` an open one")
     return place.page
 
 

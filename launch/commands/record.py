@@ -46,8 +46,8 @@ class Command:
     """With --device: arm that is moved; by default the rig's first."""
     policy: Path | None = None
     """With --device: policy that acts until you take over; rows tell who acted, and interventions."""
-    page: bool | None = None
-    """With --device: serve the operator's page; by default with --device web."""
+    page: bool = False
+    """With --device: serve the operator's page; --device web does so anyway."""
     host: str = "127.0.0.1"
     """Address that the page is served at; beyond this machine with a token and TLS."""
     port: int = 8020

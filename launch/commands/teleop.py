@@ -36,8 +36,8 @@ class Command:
     """Picture width and height, px; by default as the rig's cameras."""
     policy: Path | None = None
     """Policy that moves the arm until you take over, and again when you give it back."""
-    page: bool | None = None
-    """Serve the operator's page; by default with --device web."""
+    page: bool = False
+    """Serve the operator's page; --device web does so anyway."""
     host: str = "127.0.0.1"
     """Address that the page is served at; beyond this machine with a token and TLS."""
     port: int = 8020

@@ -62,7 +62,7 @@ class Asked:
     size: tuple[int, int] | None = None
     no_cameras: bool = False
     policy: Path | None = None
-    page: bool | None = None  # None: where the device is the page's
+    page: bool = False
     host: str = "127.0.0.1"
     port: int = 8020
     token: str | None = None
@@ -71,7 +71,7 @@ class Asked:
 
     @property
     def shows_page(self) -> bool:
-        return self.device.partition(":")[0] == "web" if self.page is None else self.page
+        return self.page or self.device.partition(":")[0] == "web"
 
 
 def run(asked: Asked) -> int:
