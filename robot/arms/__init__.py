@@ -24,6 +24,7 @@ SHIPPED: Mapping[str, str] = MappingProxyType(  # description -> module in this 
         "so100": "so101",
         "koch": "koch",
         "viperx": "viperx",
+        "franka": "franka",
         "trossen": "trossen",
         "ur5e": "ur",
         "xarm7": "xarm",

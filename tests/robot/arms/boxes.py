@@ -101,6 +101,9 @@ class InterruptionContract:
 
     @pytest.fixture(autouse=True)
     def arm_at_hand(self):
+        yield from self.arm_opened()
+
+    def arm_opened(self) -> Iterator[None]:
         self.box.say("clear")
         self.arm, _, self.clock = devices(self.rig, self.box.address)
         yield
