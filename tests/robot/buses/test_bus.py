@@ -243,7 +243,7 @@ def test_setting_up_insists_and_then_says_what_to_look_at(framing, answer):
     assert bus.read(3, 5, 2) == b"\5\5"
     with pytest.raises(DeviceError, match="servo 3: no answer in 6 attempts.*power"):
         bus.write(3, 40, b"\1")
-    assert len(port.sent) == 4
+    assert len(port.sent) == 7
 
 
 def test_a_dynamixel_that_refuses_is_one_error():
