@@ -1,10 +1,11 @@
 """Taking the last episode out of a dataset again, in one journalled step: for a person who thinks better of it.
 
-A kill on the way leaves a journal that `twinloop dataset repair` carries out.
+A kill on the way leaves a journal that the next writer, or `twinloop dataset repair`, carries out.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,7 @@ def retract(meta: Meta) -> Meta:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    os.replace(folder / STAGE / INFO, root / INFO)  # first: with it the dataset is whole, whatever comes
     carry_out(folder, root)
     shutil.rmtree(root / away, ignore_errors=True)
     return left

@@ -17,9 +17,9 @@ from ..robot.errors import DatasetError, nearest
 from ..robot.types import U8
 from .capture import Capture
 from .codec import VideoCodec
-from .commit import carry_out, decided, recoverable_rows, remove, stage, undecide
+from .commit import JOURNAL, carry_out, decided, recoverable_rows, remove, stage, undecide
 from .disk import explain, is_full, write_json
-from .layout import INFO, PRIVATE, SPEC, captures
+from .layout import INFO, PRIVATE, REPAIR, SPEC, captures
 from .lock import RootLock
 from .meta import Meta, info_json, load_meta, spec_json
 from .retract import retract
@@ -110,6 +110,8 @@ class DatasetWriter:
         return load_meta(self.root)
 
     def _join(self) -> Meta:
+        if (self.root / REPAIR / JOURNAL).exists():  # killed while an episode was taken out, or repaired
+            carry_out(self.root / REPAIR, self.root)
         meta = load_meta(self.root)
         for leftover in (self.root / PRIVATE).glob("done-*"):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -9,7 +9,7 @@ around it, or somebody paused it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ SHOWN_NS = 2_000_000_000  # a clamp is named so long
 QUIET = ("acceleration", "jerk", "expired", "rejected_expired", "gripper_force", "gripper_hold")
 LATCHED = ("fault", "estop")
 TELEOP = ("pause", "takeover", "rerecord", "estop", "rearm", "quit")  # without a recording
-Collect = Callable[[], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class Session:
         self._slowed = 0.0
         self._beat: int | None = None
         self._told_ns = 0
-        self._asked_quit = False
+        self._asked_quit = self._lonely = False  # lonely: the page is gone, and that was said
         self.saved = 0  # episodes of this session that are in the dataset
         self._mine: list[int] = []  # their indices
         self._note = ""
@@ -472,6 +471,9 @@ class Session:
         self._told_ns = now
         if t_ns is not None:
             self._slowed = 0.7 * self._slowed + 0.3 * self._cell.slowed
+        if self._page is not None and self._page.trouble and not self._lonely:
+            self._lonely = True
+            self._line.say(f"{self._page.trouble}; the session goes on without it")
         standing = self._standing(t_ns)
         self._line.show(standing, None if self._terminal is None else self._terminal.line)
         if self._page is not None:

@@ -2,6 +2,7 @@
 
     crash_lab.py steps BASE STRIDE         child n dies just before its n-th durable step while it saves, for
                                            every STRIDE-th n; prints the n's
+    crash_lab.py retract BASE STRIDE       the same while it takes the second episode out again
     crash_lab.py paced BASE COUNT          children record in real time, as fast as their encoders keep up, and
                                            are killed at some moment; prints "folder rows", rows being those
                                            added before the kill
@@ -54,6 +55,16 @@ def save_and_die(root: Path, step: int) -> None:
         writer.save({"said": "yes"}, last={"next.success": True})
 
 
+def retract_and_die(root: Path, step: int) -> None:
+    with DatasetWriter(root, spec()) as writer:
+        for episode, rows in enumerate((SAVED, OPEN)):
+            writer.start("pick")
+            add_rows(writer, range(rows), episode)
+            writer.save()
+        die_at(step)
+        writer.retract()
+
+
 def record_in_real_time(root: Path, counter: mmap.mmap) -> None:
     with DatasetWriter(root, spec()) as writer:
         writer.start("pick")
@@ -80,12 +91,13 @@ def forked(work) -> int:
 
 
 def main(mode: str, base: Path, *numbers: str) -> None:
-    if mode == "steps":
+    if mode in ("steps", "retract"):
+        work = save_and_die if mode == "steps" else retract_and_die
         for step in range(0, 1000, int(numbers[0])):
-            pid = forked(lambda step=step: save_and_die(base / f"{step:03d}", step))
+            pid = forked(lambda step=step: work(base / f"{step:03d}", step))
             _, status = os.waitpid(pid, 0)
             print(step)
-            if not os.WIFSIGNALED(status):  # a whole save takes fewer steps
+            if not os.WIFSIGNALED(status):  # the whole work takes fewer steps
                 assert os.waitstatus_to_exitcode(status) == 0, "the child failed instead of being killed"
                 return
     else:

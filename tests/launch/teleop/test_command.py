@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 RIG = load_rig("so101")
 SIZE = ("--size", "64", "48", "--quiet")
 WAIT_S = 60
+SECOND = r"episode \d+ [1-9]\.\d s"  # of the running episode
 pytestmark = pytest.mark.slow
 
 
@@ -66,19 +67,13 @@ class Terminal:
                 return False
         return True
 
-    def until(self, words):
-        """Wait until it says `words` again."""
+    def until(self, words, hold=""):
+        """Wait until it says `words` (a regular expression) again, with the key `hold` held, as its repeats tell."""
         begin, end = len(self.text), time.monotonic() + WAIT_S
-        while words not in self.text[begin:]:
-            assert time.monotonic() < end and self.read(), f"'{words}' never came: {self.text[-3000:]}"
-
-    def hold(self, key, until):
-        """Hold a key, as its repeats tell, until it says `until`."""
-        begin, end = len(self.text), time.monotonic() + WAIT_S
-        while until not in self.text[begin:]:
-            assert time.monotonic() < end, self.text[-3000:]
-            self.press(key)
-            self.read(0.03)
+        while not re.search(words, self.text[begin:]):
+            assert time.monotonic() < end, f"'{words}' never came: {self.text[-3000:]}"
+            self.press(hold)
+            assert self.read(0.03), f"it ended before '{words}': {self.text[-3000:]}"
 
     def end(self):
         end = time.monotonic() + WAIT_S
@@ -113,15 +108,15 @@ def recorded(tmp_path_factory):
     terminal.press("Two hands\n")
     terminal.until("goes with the next episode")
     terminal.press("\n")
-    terminal.until("[recording]")
-    terminal.hold("w", until="1.0 s")
+    terminal.until("recording]")
+    terminal.until(SECOND, hold="w")
     terminal.press("m")
     terminal.until("mark at")
     terminal.press("y")
     terminal.until("Enter starts")
     terminal.press("\n")
-    terminal.until("[recording]")
-    terminal.until("0.8 s")
+    terminal.until("recording]")
+    terminal.until(SECOND)
     terminal.press("n")
     terminal.until("Enter starts")
     terminal.press("q")
@@ -190,8 +185,8 @@ def test_a_closed_terminal_saves_the_episode_and_leaves_nothing_behind(tmp_path)
     )
     terminal.until("Enter starts")
     terminal.press("\n")
-    terminal.until("[recording]")
-    terminal.until("0.8 s")
+    terminal.until("recording]")
+    terminal.until(SECOND)
     os.close(terminal.master)
     assert terminal.process.wait(timeout=WAIT_S) == 129, terminal.text
     (only,) = infos(root)
@@ -200,7 +195,7 @@ def test_a_closed_terminal_saves_the_episode_and_leaves_nothing_behind(tmp_path)
 
 def test_without_a_recording_the_twin_is_moved_by_hand(tmp_path):
     terminal = Terminal("teleop", "--device", "keyboard", "--sim", "--quiet", home=tmp_path)
-    terminal.until("[idle]")
+    terminal.until("idle]")
     terminal.press("y")
     terminal.until("nothing is recorded")
     terminal.press(" ")

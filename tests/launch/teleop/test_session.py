@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from twinloop.data import Dataset
 from twinloop.data.check import check
+from twinloop.launch.cli import main
 from twinloop.launch.teleop.cell import TwinCell
 from twinloop.launch.workers import WorldPlan
 
@@ -198,3 +199,25 @@ def test_rows_tell_who_acted_when_a_person_takes_over(tmp_path):
     assert changes[-3:] == ["policy:x", "person", "policy:x"], changes
     assert [s == "person" for s in sources] == only.columns["intervention"].astype(bool).tolist()
     assert 0.5 < only.info["hands"][-2][0] < 1.0 and only.info["hands"][-2][1] == "correcting"
+
+
+def test_where_a_person_puts_things_back_the_arm_waits_for_them(tmp_path):
+    class Cell(TwinCell):
+        places = False
+
+    root = tmp_path / "d"
+    presses = [press("reset", 1.0, "start"), press("recording", 0.5, "success"), press("reset", 0.1, "quit")]
+    cell = Cell(WorldPlan(RIG, TASK, cameras=()), paced=False)
+    _, person = run_session(root, presses, cell=cell)
+    assert person.states == ["reset", "countdown", "recording", "reset"] and len(infos(root)) == 1
+
+
+def test_the_scripted_operator_succeeds_through_the_cartesian_path(tmp_path, capsys):
+    """20 of 20 when it was measured (seeds 0 to 19); here the first ones."""
+    args = ("--device", "scripted", "--sim", "--episodes", "3", "--no-cameras")
+    assert main(["record", str(tmp_path / "d"), *args]) == 0
+    found = infos(tmp_path / "d")
+    assert [e.info["success"] for e in found] == [True] * 3 and [e.info["seed"] for e in found] == [0, 1, 2]
+    assert all(e.info["task_test"] for e in found)
+    sources = Dataset(tmp_path / "d").open().spec.extra["sources"]
+    assert {sources[n] for e in found for n in e.columns["source"]} == {"person"}, "it moves as a person does"
