@@ -220,11 +220,8 @@ class Link:
     def _take_over(self) -> None:
         """Connect and wait for the first state; no goal is left from before. Raises `DeviceError`."""
         self._controller.connect()
-        end = self._clock.now() + SILENT_NS
-        while not self._look():
-            if self._clock.now() > end:
-                raise DeviceError("connected, but no state came; check its cable and its power")
-            self._clock.sleep_until(self._clock.now() + round(POLL_S * 1e9))
+        if not until(self._clock, self._look, SILENT_NS * 1e-9):
+            raise DeviceError("connected, but no state came; check its cable and its power")
         with self._changed:
             assert self._state.sample is not None
             self._goals = _Goals(q=self._state.sample.q)  # what a width alone is sent with: where it stands
@@ -237,6 +234,14 @@ class Link:
                 log.warning("%s: %s", self.name, text)
             self._state.trouble, self._state.faulty = text, isinstance(error, VendorFault)
             self._goals.fresh = False
+
+
+def until(clock: Clock, done: Callable[[], bool], limit_s: float) -> bool:
+    """Wait for `done`, at most `limit_s`; whether it is."""
+    end = clock.now() + round(limit_s * 1e9)
+    while not (is_done := done()) and clock.now() < end:
+        clock.sleep_until(clock.now() + round(POLL_S * 1e9))
+    return is_done
 
 
 def ended(method: Callable[..., object], *values: object) -> bool:

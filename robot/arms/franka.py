@@ -1,9 +1,8 @@
-"""Franka Research 3 (and Panda, with lower limits) and the Franka Hand, through `franky-control`.
+"""Franka Research 3 (a Panda with lower limits) and the Franka Hand, through `franky-control`.
 
-The rig's `port` is the robot's IP address; in Desk, unlock the joints and activate FCI first. franky's own thread runs
-the 1 kHz torque loop in C++, a joint impedance around the newest goal, so Python's pace does not matter to the robot;
-it needs a real-time kernel. `pylibfranka` would let the robot follow goals by itself, but its calls hold Python's lock
-while they wait, the hand's for a whole motion, and with it the guard.
+The rig's `port` is the robot's IP address; unlock the joints and activate FCI in Desk first. franky's own thread runs
+the 1 kHz torque loop in C++, a joint impedance around the newest goal, so that Python's pace does not matter; it needs
+a real-time kernel. `pylibfranka` holds Python's lock, and with it the guard, while its calls wait.
 
 Torque off: the torque loop ends and the robot holds where it is; its joints are locked in Desk. A lost link, or the
 guard's end, is a communication error to the robot: it stops and holds.
@@ -78,9 +77,9 @@ class FrankaController:
             self._hand = Hand("Franka Hand", calls, self._clock)
 
     def sample(self) -> Sample | None:
-        state, now = self._call(lambda: self._robot.state), self._clock.now()
+        state = self._call(lambda: self._robot.state)
         goal, sent_ns, moves = self._last
-        if moves and now - sent_ns > PAUSE_TICKS * self._period_ns:  # no goal came: stand there
+        if moves and self._clock.now() - sent_ns > PAUSE_TICKS * self._period_ns:  # no goal came: stand there
             self._refer(goal, np.zeros(self._spec.n))
         try:
             self._robot.poll_motion()  # raises what ended the torque loop
@@ -135,15 +134,17 @@ class FrankaHand:
     def __init__(self, sdk: Any, address: str, config: GripperConfig) -> None:
         self._sdk = sdk
         self._config = config
-        self._gripper = sdk.Gripper(address)
+        self._gripper: Any = sdk.Gripper(address)
 
     def width(self) -> float:
         return float(self._gripper.width)
 
     def move(self, width_m: float, closing: bool) -> None:
-        speed, force = self._config.speed_m_s, self._config.force_n
+        speed = self._config.speed_m_s
         if closing:
-            future = self._gripper.grasp_async(width_m, speed, force, ANY_M, ANY_M)
+            self._gripper.grasp_async(width_m, speed, self._config.force_n, ANY_M, ANY_M).get()
         else:
-            future = self._gripper.move_async(width_m, speed)
-        future.get()
+            self._gripper.move_async(width_m, speed).get()
+
+    def close(self) -> None:
+        del self._gripper

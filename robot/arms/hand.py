@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..interfaces import Clock
-from .controller import END_S
+from .controller import END_S, ended
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,10 @@ class HandCalls(Protocol):
 
     def move(self, width_m: float, closing: bool) -> None:
         """Go to a width, m, and return when that is done or under way. Raises `DeviceError`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the gripper's connection, if it has one."""
         ...
 
 
@@ -68,6 +72,7 @@ class Hand:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(END_S)
+        ended(self._calls.close)
 
     def _again(self, work: Callable[[float | None], float | None]) -> None:
         moved: float | None = None

@@ -20,35 +20,29 @@ from ..interfaces import Clock
 from ..rig import Rig
 from ..types import F64
 from . import ArmDevices
-from .controller import POLL_S, Sample, VendorFault, ended, vendor_module
+from .controller import Sample, VendorFault, ended, until, vendor_module
 from .remote import remote_devices
 
 RTDE_PORT = 30004
 REACH_S = 1.0  # for the network, a first state, and the script to run
 STEP_S = 0.002  # `t` of servoj: the controller's cycle
-LOOKAHEAD_S = (
-    0.1  # s, 0.03-0.2; this and the gain (100-2000) are the defaults of servoj in UR's script manual
-)
-GAIN = 300.0
-HALT = 10.0  # rad/s2, ur_rtde's default for `servoStop`
-
+LOOKAHEAD_S, GAIN = 0.1, 300.0  # of servoj, UR's script manual: 0.03-0.2 and 100-2000, these are its defaults
+HALT = 10.0  # m/s2, ur_rtde's default for `servoStop`
 PENDANT = "see the pendant"
-UNLOCK = "find what it touched, then unlock it on the pendant"
 POWER = "power on and release the brakes on the pendant"
 CLOSE = "close the safeguard and reset it"
 SAFETY = {  # RTDE `safety_mode`; 1 normal and 2 reduced are none
-    3: f"protective stop; {UNLOCK}",
-    4: f"recovery mode; {PENDANT}",
+    3: "protective stop; find what it touched, then unlock it on the pendant",
     5: f"safeguard stop; {CLOSE}",
     6: f"system emergency stop; make it safe, then {POWER}",
     7: f"robot emergency stop; make it safe, release the button, then {POWER}",
     8: f"safety violation; {PENDANT}",
-    9: f"safety fault; {PENDANT}",
     12: f"automatic mode safeguard stop; {CLOSE}",
     13: "three-position switch stop; press it to its middle",
 }
+STOPPED = "control script stopped at the pendant; end and start again here"
 RUNNING = 7  # RTDE `robot_mode`
-MODES = {0: "disconnected", 1: "confirm safety", 2: "booting", 3: "power off", 4: "power on", 5: "idle"}
+MODES = {1: "confirm safety", 2: "booting", 3: "power off", 4: "power on", 5: "idle"}
 
 
 def connect(name: str, rig: Rig, port: str, clock: Clock) -> ArmDevices:
@@ -69,6 +63,7 @@ class UrController:
         self._receive: Any = None
         self._control: Any = None
         self._seen = 0.0  # s, the controller's time
+        self._excused = False  # the script may have stopped because of a safety stop
 
     def connect(self) -> None:
         receive_sdk = vendor_module("rtde_receive", "ur")
@@ -79,8 +74,10 @@ class UrController:
         elif not self._receive.isConnected():
             _call(self._receive.reconnect)
         before = self._seen = self._receive.getTimestamp()
-        self._wait(lambda: self._receive.getTimestamp() != before, "no state came")
+        if not until(self._clock, lambda: self._receive.getTimestamp() != before, REACH_S):
+            raise DeviceError(f"no state came from {self._address}; {PENDANT}")
         if faults := self._faults():
+            self._excused = True
             raise VendorFault(faults[0])
         if self._control is None:
             self._control = _call(control_sdk.RTDEControlInterface, self._address)
@@ -90,8 +87,12 @@ class UrController:
                 raise DeviceError("ur_rtde does not end its lost connection")
             _call(self._control.reconnect)
         elif not self._control.isProgramRunning():
+            if not self._excused:  # a person stopped it: whoever did starts it
+                raise VendorFault(STOPPED)
             _call(self._control.reuploadScript)
-        self._wait(self._control.isProgramRunning, "its control script does not run")
+        if not until(self._clock, self._control.isProgramRunning, REACH_S):
+            raise DeviceError(f"the control script does not run on {self._address}; {PENDANT}")
+        self._excused = False
         self.send(np.array(self._receive.getActualQ()), None)
 
     def sample(self) -> Sample | None:
@@ -104,7 +105,7 @@ class UrController:
         self._seen = stamp
         faults = self._faults()
         if not faults and not control.isProgramRunning():
-            faults = ("control script stopped; was a program started or stopped on the pendant?",)
+            faults = (STOPPED,)
         q, dq = np.array(receive.getActualQ()), np.array(receive.getActualQd())
         celsius, volt = np.array(receive.getJointTemperatures()), np.array(receive.getActualJointVoltage())
         return Sample(q, dq, np.full(q.shape, np.nan), celsius, volt, faults=faults)
@@ -140,13 +141,6 @@ class UrController:
         except OSError as error:
             where = f"{self._address}:{RTDE_PORT}"
             raise DeviceError(f"nobody answers at {where} ({error}); check `port` (the IP address)") from None
-
-    def _wait(self, done: Any, otherwise: str) -> None:
-        end = self._clock.now() + round(REACH_S * 1e9)
-        while not done():
-            if self._clock.now() > end:
-                raise DeviceError(f"{self._address}: {otherwise}; {PENDANT}")
-            self._clock.sleep_until(self._clock.now() + round(POLL_S * 1e9))
 
 
 def _call(method: Any, *values: Any) -> Any:

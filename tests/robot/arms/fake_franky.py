@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import franky
 import numpy as np
@@ -30,7 +31,7 @@ class World:
         self.width = self.width_goal = 0.04
         self.up, self.links = True, 0
         self.errors: list[str] = []
-        self.motion: object | None = None
+        self.motion: Any = None
         self.ended_by: str | None = None
         self.seen = time.monotonic()
 

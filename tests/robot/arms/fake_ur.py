@@ -107,7 +107,7 @@ class Arm:
             self.stop()
 
     def push(self) -> None:
-        self.stop()  # as the person at the arm does
+        self.servoing = False
         self.q = [q + 0.1 for q in self.q]
 
     def value(self, name: str, now: float) -> tuple[float, ...]:
@@ -275,10 +275,11 @@ def main() -> None:
         "drop": server.drop,
         "back": server.start,
         "push": arm.push,
+        "running?": lambda: arm.running,
     }
     for line in sys.stdin:
-        actions[line.strip()]()
-        print("ok", flush=True)
+        answer = actions[line.strip()]()
+        print("ok" if answer is None else answer, flush=True)
 
 
 def _physics(arm: Arm) -> None:

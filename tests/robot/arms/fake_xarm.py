@@ -176,13 +176,13 @@ def main() -> None:
             case "fault":
                 arm.error, arm.state = OVERLOAD, 4
             case "clear":
-                arm.error = 0
+                arm.error, arm.state = 0, 0  # as Studio does: clear, enable, ready
             case "drop":
                 box.drop()
             case "back":
                 box.start()
             case "push":
-                arm.state, arm.q = 4, [q + 0.1 for q in arm.q]
+                arm.q = [q + 0.1 for q in arm.q]
                 arm.goal = list(arm.q)
         print("ok", flush=True)
 

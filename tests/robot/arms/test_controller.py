@@ -173,6 +173,9 @@ class SlowHand:
         self.free.wait(20.0)
         self.at = width_m
 
+    def close(self):
+        self.moves.append("closed")
+
 
 def test_a_hand_moves_once_a_goal_and_skips_those_in_between():
     calls, clock = SlowHand(), RealClock()
@@ -194,6 +197,7 @@ def test_a_hand_moves_once_a_goal_and_skips_those_in_between():
     finally:
         calls.free.set()
         hand.close()
+    assert calls.moves[-1] == "closed"
 
 
 def _readable(arm):

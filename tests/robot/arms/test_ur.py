@@ -6,6 +6,7 @@ import pytest
 from boxes import Box, InterruptionContract, devices, eventually, running
 from twinloop.robot.errors import DeviceError
 from twinloop.robot.testing import ArmContract
+from twinloop.robot.testing.devices import wait
 
 if importlib.util.find_spec("rtde_control") is None:
     pytest.skip("ur-rtde is not installed", allow_module_level=True)
@@ -65,10 +66,18 @@ class TestPendant(_Fake):
             arm.open()
         arm.close()
 
-    def test_a_program_stopped_at_the_pendant_is_a_fault(self):
+    def test_a_program_stopped_at_the_pendant_is_a_fault_and_is_not_started_again(self):
         arm, _, clock = devices(self.rig, self.box.address)
         arm.open()
         self.box.say("stop")
-        told = eventually(clock, lambda: arm.read().faults, "fault")
-        assert any("script stopped" in fault for fault in told)
+
+        def told():
+            return any("stopped at the pendant" in fault for fault in arm.read().faults)
+
+        eventually(clock, told, "fault")
+        wait(clock, 1.2)  # two attempts
+        assert self.box.say("running?") == "False" and told()
+        arm.close()
+        arm.open()
+        assert arm.read().faults == ()
         arm.close()
