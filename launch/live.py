@@ -148,11 +148,11 @@ def run_live(
                 f"{cell.guard.mode}: {cell.guard.reason}" if latched else "interrupted" if stopped() else ""
             )
             recording.end(None if cell.emulator is None else result.success, ended)
-        if cell.guard.mode not in ("fault", "estop"):
+        if not latched(cell):
             _park(cell)
         kept = None if recording is None else recording.finish()
         yield replace(result, parked=cell.guard.parked, kept=kept)
-        if cell.guard.mode in ("fault", "estop") or stopped():
+        if latched(cell) or stopped():
             return
 
 
@@ -173,7 +173,7 @@ def evaluate_live(
         for result in run_live(cell, agent, seeds, load_task(task).horizon_s):
             results.append(result)
             on_episode(result)
-        if cell.guard.mode in ("fault", "estop"):
+        if latched(cell):
             raise GuardFault(f"guard: {cell.guard.mode}: {cell.guard.reason}")
     return summarise(results)
 
@@ -199,6 +199,13 @@ def rearm(cell: LiveCell) -> None:
         say(str(error))
 
 
+def latched(cell: LiveCell) -> bool:
+    """Whether the guard itself says that a fault or an e-stop is latched. A guard that a busy machine kept from
+    speaking for some cycles has latched nothing; one that died says so when it was started anew."""
+    status = cell.guard.status
+    return status is not None and status.mode in ("fault", "estop")
+
+
 def stopped(cell: LiveCell) -> bool:
     """Whether the guard itself says that an e-stop is latched; its silence does not."""
     status = cell.guard.status
@@ -221,10 +228,8 @@ def _home(cell: LiveCell) -> bool:
     poses = {name: load_model(arm.model).home_q_rad for name, arm in cell.rig.arms.items()}
     homing = Homing(poses, {name: cell.rig.joint_spec(name).dq_max for name in poses})
     loop = ControlLoop(cell.robot, homing, round(1e9 / cell.rig.control_hz))
-    loop.run(
-        homing.LONGEST_NS, stop=lambda obs, applied: homing.arrived or applied.mode in ("fault", "estop")
-    )
-    if cell.guard.mode in ("fault", "estop"):
+    loop.run(homing.LONGEST_NS, stop=lambda obs, applied: homing.arrived or latched(cell))
+    if latched(cell):
         return False
     if not homing.arrived:
         raise GuardFault(
@@ -253,7 +258,7 @@ def _episode(
     def watch(obs: Observation, applied: Applied) -> bool:
         limits.update(applied.limits)
         tracking.append(np.asarray(applied.sent_q[arm]) - obs.arms[arm].q)
-        if applied.mode in ("fault", "estop") or stopped():
+        if latched(cell) or stopped():
             return True
         if not first_success[0] and len(tracking) % JUDGE_EVERY == 0 and done():
             first_success[0] = len(tracking)
@@ -282,6 +287,6 @@ def _park(cell: LiveCell) -> None:
     with deferred():
         guard.hold("episode over")
         due = clock.now() + PARK_NS
-        while not guard.parked and guard.mode not in ("fault", "estop") and clock.now() < due:
+        while not guard.parked and not latched(cell) and clock.now() < due:
             guard.park()
             clock.sleep_until(clock.now() + LOOK_NS)

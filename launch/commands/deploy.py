@@ -99,7 +99,7 @@ class Command:
         from ...sim.tasks import load_task
         from ..devices.local import on_this_machine
         from ..keys import Keys
-        from ..live import STAND_S, acting, open_cell, rearm, resized, run_live, stand, stopped
+        from ..live import STAND_S, acting, latched, open_cell, rearm, resized, run_live, stand, stopped
         from ..live_recording import LiveRecording
         from ..progress import say
         from ..stopping import asked
@@ -149,7 +149,7 @@ class Command:
             for name, camera in cell.robot.cameras.items():
                 if isinstance(camera, CameraProcess):
                     say(f"{name}: {camera.tally}")
-            if cell.guard.mode in ("fault", "estop"):
+            if latched(cell):
                 ran = 0
                 say(f"guard: {cell.guard.mode}: {cell.guard.reason}")
             if stopped(cell):

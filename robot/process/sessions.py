@@ -16,8 +16,11 @@ SUPERVISOR_PID = "supervisor.pid"
 
 
 def memory() -> Path:
-    """Where sessions keep their files: in memory, where there is such a folder."""
-    shared = Path("/dev/shm")
+    """Where sessions keep their files: `TWINLOOP_MEMORY`, else in memory, where there is such a folder.
+
+    Sessions in another folder are not found by `twinloop estop`, unless it is told the same.
+    """
+    shared = Path(os.environ.get("TWINLOOP_MEMORY") or "/dev/shm")
     return shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
 
 

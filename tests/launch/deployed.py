@@ -21,6 +21,7 @@ from twinloop.robot.rig import load_rig
 
 RIG = load_rig("so101")
 ROWS_BYTES = 12_000
+SHARED = re.compile(r"/\S*/twinloop-(?:guard|camera|recorder|emulate)-[^/\n]+")  # folders in memory
 NEAR_RAD = 0.15  # of the rest pose, released: it lies there
 
 
@@ -46,7 +47,7 @@ class Deployed:
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
                     found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                     maps = (entry / "maps").read_text()
-                    self.folders |= {Path(m) for m in re.findall(r"/dev/shm/twinloop-[^/\n]+", maps)}
+                    self.folders |= {Path(m) for m in re.findall(SHARED, maps)}
             except OSError:
                 continue
         return found

@@ -134,7 +134,9 @@ def shared(session):
     command, found = ["pgrep", "-s", str(session)], set()
     for pid in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split():
         maps = Path(f"/proc/{pid}/maps").read_text()
-        found |= {Path(match) for match in re.findall(r"/dev/shm/twinloop-[^/\n]+", maps)}
+        found |= {
+            Path(match) for match in re.findall(r"/\S*/twinloop-(?:guard|camera|emulate)-[^/\n]+", maps)
+        }
     return found
 
 

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flight import RIG, Watcher, until
-from twinloop.robot.process import GuardProcess
+from flight import RIG, Watcher, opened, until
 from twinloop.sim.emulate.process import EmulatorProcess
 
 
@@ -18,8 +17,7 @@ def emulator():
 
 @pytest.fixture
 def guard(emulator):
-    made = GuardProcess(RIG, emulator.paths)
-    made.open()
+    made = opened(RIG, emulator.paths)
     yield made
     if made.is_open:
         made.close(unparked=True)

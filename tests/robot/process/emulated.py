@@ -15,6 +15,7 @@ import numpy as np
 from twinloop.data import recorder_spec
 from twinloop.data.recorder_process import RecorderProcess
 from twinloop.robot.clock import RealClock
+from twinloop.robot.errors import DeviceError
 from twinloop.robot.loop import ControlLoop
 from twinloop.robot.models import load_model
 from twinloop.robot.process import GuardProcess
@@ -82,10 +83,22 @@ def record(guard, clock, rig, root):
         ControlLoop(robot, Swaying(), 20 * MS, (recorder,)).run(60_000 * MS)
 
 
+def opened(rig, port):
+    """The emulator of a busy machine may answer too late for the first attempt."""
+    guard = GuardProcess(rig, {"arm": port})
+    for _ in range(2):
+        try:
+            guard.open()
+            return guard
+        except DeviceError:
+            time.sleep(0.5)
+    guard.open()
+    return guard
+
+
 def main() -> None:
     clock, rig = RealClock(), load_rig("so101")
-    guard = GuardProcess(rig, {"arm": sys.argv[1]})
-    guard.open()
+    guard = opened(rig, sys.argv[1])
     print(guard._folder, flush=True)
     if "torn" in sys.argv:
         record(guard, clock, rig, sys.argv[-1])

@@ -10,10 +10,12 @@ from emulated import sway
 from twinloop.robot.arms.so101 import BAUD
 from twinloop.robot.buses import Bus, FeetechFraming, SerialPort
 from twinloop.robot.clock import RealClock
+from twinloop.robot.errors import DeviceError
 from twinloop.robot.guard import read_blackbox
 from twinloop.robot.guard.limits import LIMIT_BIT
 from twinloop.robot.guard.modes import MODES
 from twinloop.robot.models import load_model
+from twinloop.robot.process import GuardProcess
 from twinloop.robot.process.plan import STATUS_RING
 from twinloop.robot.process.ring import RingReader
 from twinloop.robot.process.status import StatusCodec
@@ -183,6 +185,20 @@ def until(condition, seconds=30.0):
             return found
         time.sleep(0.005)
     pytest.fail("it never came")
+
+
+def opened(*args, **options):
+    """An opened guard; the emulator of a busy machine may answer too late for the first attempt."""
+    for left in (2, 1, 0):
+        guard = GuardProcess(*args, **options)
+        try:
+            guard.open()
+            return guard
+        except DeviceError as error:
+            if "no answer" not in str(error) or not left:
+                raise
+            time.sleep(0.5)
+    raise AssertionError
 
 
 def moved(guard, watcher=None, seconds=0.0):

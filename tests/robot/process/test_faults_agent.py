@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from emulated import MS
-from flight import CLOCK, HOME, RIG, TORQUE, Flight, Watcher, moved, park, register, standing, until
+from flight import CLOCK, HOME, RIG, TORQUE, Flight, Watcher, moved, opened, park, register, standing, until
 from twinloop.data import Dataset
 from twinloop.data.check import check
-from twinloop.robot.process import GuardProcess
 from twinloop.robot.process.orders import Order, Request
 from twinloop.robot.types import ActionChunk
 
@@ -143,8 +142,7 @@ def test_a_target_that_jumps_is_gone_to_within_the_limits(guard):
 def test_eight_busy_programs_cost_ticks_that_are_counted_and_not_made_up_for(emulator, tmp_path):
     """All on the guard's own core, and so the other tests have the others."""
     path, core = tmp_path / "arm.blackbox", min(os.sched_getaffinity(0))
-    guard = GuardProcess(RIG, emulator.paths, blackbox=path, cpu=core)
-    guard.open()
+    guard = opened(RIG, emulator.paths, blackbox=path, cpu=core)
     moved(guard)
     hog = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
     hogs = [subprocess.Popen([sys.executable, "-c", hog]) for _ in range(8)]

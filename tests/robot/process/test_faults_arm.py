@@ -14,11 +14,11 @@ from flight import (
     Watcher,
     bus_on,
     moved,
+    opened,
     park,
     register,
     until,
 )
-from twinloop.robot.process import GuardProcess
 
 pytestmark = pytest.mark.slow
 
@@ -89,8 +89,7 @@ def test_an_overload_that_a_servo_reports_latches_and_names_it(emulator, guard):
     assert watcher.seen[-1].reason == "arm: shoulder_lift: overload"
     watcher.flight().assert_limits()  # a servo that found an overload holds with less: the arm may give way
     guard.close(unparked=True)  # somebody holds it; torque off and on clears the servo
-    again = GuardProcess(RIG, emulator.paths)
-    again.open()
+    again = opened(RIG, emulator.paths)
     moved(again)
     park(again)
 
@@ -119,14 +118,13 @@ def test_torque_comes_on_without_a_jump_over_a_goal_that_was_left_in_the_servos(
         bus.write(id, GOAL, ((count + 1024) % 4096).to_bytes(2, "little"))
     bus.close()
     assert register(emulator, TORQUE) == [0] * 6
-    guard = GuardProcess(RIG, emulator.paths)
-    guard.open()
+    guard = opened(RIG, emulator.paths)
     watcher = Watcher(guard._folder)
     first = guard.arm_states["arm"].q.copy()
     time.sleep(0.3)
     poses = np.array([s.arms["arm"].q for s in watcher.look()])
     assert np.abs(poses - first).max() < STEP_RAD
-    assert guard.status.limits == {} or set(guard.status.limits) <= {"stall", "stale_state"}
+    assert guard.status.limits == {} or set(guard.status.limits) <= {"stall", "stale_state", "device"}
     park(guard)
     assert register(emulator, TORQUE) == [0] * 6
     goals = np.array(register(emulator, GOAL, 2))

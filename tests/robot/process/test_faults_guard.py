@@ -17,6 +17,7 @@ from flight import (
     Flight,
     Watcher,
     moved,
+    opened,
     park,
     register,
     standing,
@@ -73,8 +74,7 @@ def test_a_hung_guard_is_killed_and_started_anew(guard):
 
 def test_the_black_box_outlives_a_killed_guard(emulator, tmp_path):
     path = tmp_path / "arm.blackbox"
-    guard = GuardProcess(RIG, emulator.paths, blackbox=path)
-    guard.open()
+    guard = opened(RIG, emulator.paths, blackbox=path)
     moved(guard)
     os.kill(guard_pid(guard._folder), signal.SIGKILL)
     until(lambda: guard.status.epoch == 1 and guard.mode == "fault")
@@ -140,8 +140,7 @@ def test_a_wall_clock_that_jumps_by_an_hour_changes_nothing(emulator, monkeypatc
         "time.time_ns = lambda: int(1e9 * time.time())\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    guard = GuardProcess(RIG, emulator.paths)
-    guard.open()
+    guard = opened(RIG, emulator.paths)
     try:
         watcher = Watcher(guard._folder)
         moved(guard, watcher, 2.0)
@@ -160,7 +159,7 @@ def in_namespace(size, where, code, *args):
     script = f'mount -t tmpfs -o size={size} none {where} || exit 77; exec "$0" "$@"'
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, sys.executable, "-c", code, *args],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=200, check=False, env={**os.environ, "TWINLOOP_MEMORY": "/dev/shm"},
     )  # fmt: skip
     if done.returncode == 77 or "Operation not permitted" in done.stderr:
         pytest.skip("mounting is not allowed here")
@@ -192,7 +191,7 @@ FILL = (
 def test_a_memory_that_fills_up_during_a_run_stops_nothing(emulator):
     """Every order goes on, and the arm parks and is released."""
     code = HERE + FILL + (
-        "g = GuardProcess(RIG, {'arm': sys.argv[1]}, blackbox=pathlib.Path('/dev/shm/arm.blackbox')); g.open()\n"
+        "g = opened(RIG, {'arm': sys.argv[1]}, blackbox=pathlib.Path('/dev/shm/arm.blackbox'))\n"
         "fill('/dev/shm/filler')\n"
         "w = Watcher(g._folder); moved(g, w)\n"
         "g.estop('full'); until(lambda: g.mode == 'estop')\n"
@@ -212,7 +211,7 @@ def test_a_memory_that_fills_up_during_a_run_stops_nothing(emulator):
 def test_a_full_disk_costs_the_black_boxs_file_and_nothing_else(emulator, tmp_path):
     code = HERE + FILL + (
         "box = pathlib.Path(sys.argv[3]) / 'arm.blackbox'; fill(box.parent / 'filler')\n"
-        "g = GuardProcess(RIG, {'arm': sys.argv[1]}, blackbox=box); g.open()\n"
+        "g = opened(RIG, {'arm': sys.argv[1]}, blackbox=box)\n"
         "w = Watcher(g._folder); moved(g, w); w.flight().assert_sound()\n"
         "print((g._folder / LOG).read_text())\n"
         "park(g); print('released')\n"
