@@ -119,9 +119,8 @@ def datasheet_servo(
     armature_kg_m2: float,
     coulomb_n_m: float,
     kd: float = 0.0,
-    motors: int = 1,
 ) -> Servo:
-    """A Dynamixel X servo by its datasheet; `motors` of them on one shaft have their torques and currents added.
+    """A Dynamixel X servo by its datasheet.
 
     Stall gives `kt = stall_n_m / stall_a` and `R = voltage_v / stall_a`, both at the output. From standstill to
     free running the torque falls from `stall_n_m` to `coulomb_n_m`, by more than back-EMF alone takes because
@@ -133,10 +132,10 @@ def datasheet_servo(
         name=name,
         voltage_v=voltage_v,
         kt=kt,
-        resistance_ohm=resistance / motors,
-        armature_kg_m2=motors * armature_kg_m2,
-        coulomb_n_m=motors * coulomb_n_m,
-        viscous_n_m_s=motors * viscous,
+        resistance_ohm=resistance,
+        armature_kg_m2=armature_kg_m2,
+        coulomb_n_m=coulomb_n_m,
+        viscous_n_m_s=viscous,
         kp_register=X_KP,
         duty_per_rad=X_DUTY_PER_RAD,
         kd_register=kd,
@@ -181,16 +180,23 @@ XL430_W250 = datasheet_servo(
 # found on ViperX shoulders (two servos, 0.395 kg m2 and 2.0 N·m) and forearms (one, 0.14 kg m2), brought from that
 # model's stiffness (265 and 78 N·m/rad) to the datasheet's here (98 and 49). Nobody has published the XM430's: its
 # armature is an estimate, its friction that of the MX-64 (Rhoban/bam params/mx64/m1.json at ea216102).
-_XM540 = {
-    "voltage_v": 12.0,
-    "stall_n_m": 10.6,
-    "stall_a": 4.4,
-    "no_load_rad_s": 30 * _RPM,
-    "armature_kg_m2": 0.08,
-    "coulomb_n_m": 0.3,
-}
-XM540_W270 = datasheet_servo("xm540_w270", **_XM540)
-XM540_W270_PAIR = datasheet_servo("xm540_w270_pair", **_XM540, motors=2)
+XM540_W270 = datasheet_servo(
+    "xm540_w270",
+    voltage_v=12.0,
+    stall_n_m=10.6,
+    stall_a=4.4,
+    no_load_rad_s=30 * _RPM,
+    armature_kg_m2=0.08,
+    coulomb_n_m=0.3,
+)
+XM540_W270_PAIR = replace(  # two on one shaft: torques and currents add
+    XM540_W270,
+    name="xm540_w270_pair",
+    resistance_ohm=0.5 * XM540_W270.resistance_ohm,
+    armature_kg_m2=2.0 * XM540_W270.armature_kg_m2,
+    coulomb_n_m=2.0 * XM540_W270.coulomb_n_m,
+    viscous_n_m_s=2.0 * XM540_W270.viscous_n_m_s,
+)
 XM430_W350 = datasheet_servo(
     "xm430_w350",
     voltage_v=12.0,
