@@ -33,6 +33,7 @@ from twinloop.sim.emulate.process import EmulatorProcess
 HERE = Path(__file__).parent
 PEER = Path(os.environ.get("TWINLOOP_LEROBOT_PYTHON", HERE / "peers/.venv-lerobot/bin/python"))
 WARM_S = 2.0  # from where the arm lay folded to its home pose
+ENOUGH = 50  # goals
 QUICK = ("nothing", "a Python thread", "torch there and in another")
 FLOOR = """
 import os, sys, time
@@ -79,14 +80,17 @@ class LeRobot(AbstractContextManager["LeRobot"]):
             self._process.stdin.close()
             self._process.wait()
 
-    def sent(self, port: str, seconds: float, kinds: tuple[str, ...], device: str) -> np.ndarray | None:
-        """Times at which it had written its goals, s; None without it."""
+    def sent(
+        self, port: str, seconds: float, kinds: tuple[str, ...], device: str
+    ) -> tuple[np.ndarray, str] | None:
+        """Times at which it had written its goals, s, and what ended it early; None without it."""
         if self._process is None:
             return None
         assert self._process.stdin is not None
         order = {"port": port, "fps": int(CONTROL_HZ), "seconds": seconds, "kinds": kinds, "device": device}
         print(json.dumps(order), file=self._process.stdin, flush=True)
-        return np.array(self._answer()["sent_ns"][1:]) * 1e-9
+        answer = self._answer()
+        return np.array(answer["sent_ns"][1:]) * 1e-9, answer["error"]
 
     def _answer(self) -> dict:
         assert self._process is not None and self._process.stdout is not None
@@ -181,10 +185,17 @@ def main() -> None:
                     hz: guard_at(rig, hz, emulator.paths, load, seconds, device)
                     for hz in ((200.0,) if options.quick else (200.0, 500.0))
                 }
-                sent = lerobot.sent(emulator.paths["arm"], seconds, inside, device)
+                peer = lerobot.sent(emulator.paths["arm"], seconds, inside, device)
             ours = errors[200.0]
             emit(f"guard, 200 Hz beside {load}: error of its period, p99", ours, "ms", **machine)
-            if sent is None:
+            if peer is None:
+                continue
+            sent, error = peer
+            if error:
+                emit(
+                    f"LeRobot's loop beside {load}: ended early, goals written", len(sent), "goals", why=error
+                )
+            if len(sent) < ENOUGH:
                 continue
             theirs = np.abs(np.diff(sent) - 1.0 / CONTROL_HZ) * 1e3
             rate = (len(sent) - 1) / (sent[-1] - sent[0])

@@ -2,7 +2,8 @@
 
 Its own `record_loop` (no dataset, no camera) drives its own `SO101Follower` on a serial port, an action swayed about
 where the arm stands. Orders are JSON lines on standard input, answers on standard output:
-{"port", "fps", "seconds", "kinds", "device"} -> {"sent_ns": times at which goals had been written}
+{"port", "fps", "seconds", "kinds", "device"} -> {"sent_ns": times at which goals had been written, "error": what ended
+it before its time, else ""}
 """
 
 import contextlib
@@ -64,8 +65,9 @@ class Timed(SO101Follower):
 def measure(folder, port, fps, seconds, kinds, device):
     robot = Timed(SO101FollowerConfig(port=port, id="bench", calibration_dir=folder))
     robot.sent_ns = []
-    robot.connect(calibrate=False)
+    error = ""
     try:
+        robot.connect(calibrate=False)
         pose = robot.get_observation()
         leader = Sway(TeleoperatorConfig(id="bench", calibration_dir=folder), pose)
         with busy(kinds, device):
@@ -77,9 +79,14 @@ def measure(folder, port, fps, seconds, kinds, device):
                 teleop=leader,
                 control_time_s=seconds,
             )
+    except (ConnectionError, RuntimeError) as raised:  # one answer that does not come ends its session
+        error = str(raised).splitlines()[0]
     finally:
-        robot.disconnect()
-    return {"sent_ns": robot.sent_ns}
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            robot.disconnect()
+        if robot.bus.is_connected:
+            robot.bus.port_handler.closePort()
+    return {"sent_ns": robot.sent_ns, "error": error}
 
 
 def main():
