@@ -185,7 +185,9 @@ def _run(name: str, args: list[str]) -> int:
 
 
 def _resumes(args: Sequence[str]) -> bool:
-    """Whether the command that `args` began can be gone on with."""
+    """Whether the command that `args` began is gone on with by --resume; a person's recording goes on by itself."""
+    if args[:1] == ["record"] and any(arg.partition("=")[0] == "--device" for arg in args):
+        return False
     module = sys.modules.get(f"{__package__}.commands.{command_file(args[0]).stem}") if args else None
     return "resume" in getattr(getattr(module, "Command", None), "__dataclass_fields__", {})
 

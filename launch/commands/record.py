@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+TASK = "pick_place"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -28,8 +30,8 @@ class Command:
     """Folder of the dataset."""
     rig: str = "so101"
     """Rig name or path of a rig file."""
-    task: str = "pick_place"
-    """Task: reach, lift, pick_place, push, stack, or a plug-in's."""
+    task: str | None = None
+    """Task: reach, lift, pick_place, push, stack, or a plug-in's; by default pick_place, or the policy's."""
     episodes: int | None = None
     """Episodes to record: of an expert successful ones, 50 by default (with --resume, so many more); of yours until you
     quit by default."""
@@ -96,7 +98,7 @@ class Command:
         if not self.resume and (self.root / "meta" / "info.json").exists():
             raise UsageError(f"{self.root}: a dataset is there; add --resume to go on, or name a new folder")
         cameras = () if self.no_cameras else None
-        plan = WorldPlan(load_rig(self.rig), self.task, cameras=cameras, size=self.size)
+        plan = WorldPlan(load_rig(self.rig), self.task or TASK, cameras=cameras, size=self.size)
         with counter("record", episodes) as tick:
             done = collect(
                 plan,

@@ -28,8 +28,8 @@ class Command:
     """Move the twin."""
     emulated: bool = False
     """Move emulated devices."""
-    task: str = "pick_place"
-    """Task whose scene stands around the arm, with --sim and --emulated."""
+    task: str | None = None
+    """Task whose scene stands around the arm, with --sim and --emulated; by default pick_place, or the policy's."""
     seed: int = 0
     """Seed of the first scene."""
     size: tuple[int, int] | None = None

@@ -31,7 +31,7 @@ from ..keys import in_background
 from ..live import resized
 from ..live_recording import live_spec
 from ..progress import say
-from ..workers import WorldPlan
+from ..workers import PolicyNeeds, WorldPlan, policy_needs
 from .cell import Cell, RigCell, TwinCell
 from .line import Line
 from .match import check_match, next_seed, with_devices
@@ -78,11 +78,14 @@ def run(asked: Asked) -> int:
     """Run the session; returns the command's exit status."""
     name, _, choice = asked.device.partition(":")
     _check(asked, name)
-    task = load_task(asked.task or TASK)
+    needs = PolicyNeeds() if asked.policy is None else policy_needs(asked.policy)
+    asked = replace(asked, size=asked.size or needs.size)
+    task = load_task(asked.task or needs.task or TASK)
     text = asked.text or task.text
     rig = load_rig(asked.rig) if asked.sim or asked.emulated else on_this_machine(asked.rig)
     shown = resized(rig, asked.size)
-    cameras = () if asked.no_cameras or not (asked.root or asked.shows_page) else tuple(rig.cameras)
+    wanted = tuple(rig.cameras) if asked.root or asked.shows_page else needs.cameras
+    cameras = () if asked.no_cameras else wanted
     spec = None
     if asked.root is not None:
         if asked.sim:
@@ -177,6 +180,8 @@ def _check(asked: Asked, name: str) -> None:
         )
     if name == "scripted" and asked.episodes is None:
         raise UsageError("--device scripted: does not tire; say how many with --episodes")
+    if asked.policy is not None and name == "scripted":
+        raise UsageError("--device scripted: takes over from nobody; leave out --policy")
     if asked.text is not None and not asked.text.strip():
         raise UsageError("--text: empty; say in a few words what is done, as in 'pick the red cube'")
 

@@ -343,7 +343,8 @@ class Session:
         """Look at the controls while no hand moves the arm. True: stop what goes on."""
         for control in self._pressed():
             self._press(control, None)
-        self._pass_beat()
+        if self.state != "reset":  # the way home is nobody's hand
+            self._pass_beat()
         if self._wall.now() - self._told_ns > EVERY_NS:
             self._show(None)
         return self._over or self._cell.guard.mode in LATCHED
