@@ -143,10 +143,9 @@ def run_live(
             recording.start(seed, cell.guard.protections())
             seen = (*observers, recording.recorder)
             result = _episode(cell, agent, seed, horizon_s, seen, stopped)
-            latched = cell.guard.mode in ("fault", "estop")
-            ended = (
-                f"{cell.guard.mode}: {cell.guard.reason}" if latched else "interrupted" if stopped() else ""
-            )
+            ended = "interrupted" if stopped() else ""
+            if latched(cell):
+                ended = f"{cell.guard.mode}: {cell.guard.reason}"
             recording.end(None if cell.emulator is None else result.success, ended)
         if not latched(cell):
             _park(cell)

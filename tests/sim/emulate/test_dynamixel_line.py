@@ -210,7 +210,9 @@ def test_faults_of_the_line_are_survived_and_counted(device, bus):
         before = bus.counters.answered
         came = [read(IDS, PRESENT, FEEDBACK) for _ in range(30)]
         answered = sum(len(answers) for answers in came)
-        assert bus.counters.answered - before == answered and 0 < answered < 180  # of a common packet, all or none
+        assert (
+            bus.counters.answered - before == answered and 0 < answered < 180
+        )  # of a common packet, all or none
         for answers in came:  # whatever came is whole
             for answer in answers.values():
                 assert answer.data[18:] == bytes((74, 0, 30))
