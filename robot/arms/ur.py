@@ -77,7 +77,6 @@ class UrController:
         if not until(self._clock, lambda: self._receive.getTimestamp() != before, REACH_S):
             raise DeviceError(f"no state came from {self._address}; {PENDANT}")
         if faults := self._faults():
-            self._excused = True
             raise VendorFault(faults[0])
         if self._control is None:
             self._control = _call(control_sdk.RTDEControlInterface, self._address)
@@ -130,6 +129,7 @@ class UrController:
 
     def _faults(self) -> tuple[str, ...]:
         safety, mode = self._receive.getSafetyMode(), self._receive.getRobotMode()
+        self._excused = self._excused or safety not in (1, 2) or mode != RUNNING
         if safety not in (1, 2):
             return (SAFETY.get(safety, f"safety mode {safety}; {PENDANT}"),)
         return () if mode == RUNNING else (f"robot mode '{MODES.get(mode, mode)}'; {POWER}",)

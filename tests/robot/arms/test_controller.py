@@ -115,7 +115,10 @@ def test_the_arms_own_error_is_a_fault_with_the_last_state(driven):
     arm, box, clock = driven
     box.faults = ("joint 3 is on fire; fetch water",)
     eventually(clock, lambda: arm.read().faults == box.faults, "fault")
+    with pytest.raises(DeviceError, match="fetch water; nothing was sent"):
+        arm.command(arm.read().q)
     box.faults = ()
+    eventually(clock, lambda: arm.read().faults == (BACK,), "back, to be re-armed")
     box.error = VendorFault("still smoking")
     eventually(clock, lambda: "still smoking" in arm.read().faults, "no state, but the fault")
 
