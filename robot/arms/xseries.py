@@ -165,16 +165,24 @@ class XSeriesFamily:
         return Feedback((counts - CENTRE) / COUNTS, turns_s, torque, float(data[20]), volts, faults)
 
     def prepare(self, bus: Bus, id: int) -> None:
-        """As `Family` says. A servo that has shut down is rebooted: it holds nothing that could fall."""
+        """As `Family` says. A servo that has shut down is rebooted: it holds nothing that could fall. One with an
+        error that still holds keeps both, and reports the error: not all of them shut a servo down."""
         model = self._models[id]
         number = int.from_bytes(bus.read(id, 0, 2), "little")
         if number != model.number:
             names = {m.number: m.name for m in MODELS.values()}
             found = names.get(number, f"model {number}")
             raise DeviceError(f"servo {id}: is an {found}, an {model.name} ({model.number}) is needed")
-        if bus.read(id, ERROR_STATUS, 1) != b"\0":
-            self._revive(bus, id)
         holds = bus.read(id, TORQUE, 1) == b"\1"
+        if errors := _named(bus.read(id, ERROR_STATUS, 1)[0]):
+            if holds:
+                log.warning(
+                    "servo %d: %s, and holds; let the arm lie down, close it and open it anew to clear that",
+                    id,
+                    ", ".join(errors),
+                )
+            else:
+                self._revive(bus, id)
         self._disarm(bus, id, holds)
         self._set(bus, id, holds, bus.read(id, 0, EEPROM_BYTES), 0)
         self._set(bus, id, holds, bus.read(id, TORQUE, RAM_BYTES), TORQUE)

@@ -266,6 +266,22 @@ def test_an_overload_is_named_stays_and_is_over_with_a_reboot(cell, chain):
     assert not chain.cycle("arm", ARM)[0].faults and cell.get("torque") == [1, 1, 1]
 
 
+def test_a_servo_with_an_error_that_holds_is_not_rebooted(cell, chain):
+    cell.drive(chain, cell.angles(), 50)
+    cell.servos[4]._fail(1)  # the supply was low; that alone shuts no servo down
+    assert cell.get("torque") == [1, 1, 1]
+    torque = []
+    cell.clock.every(MS, lambda: torque.append(cell.servos[4].get("torque")))
+    chain = cell.host()  # the process of before died
+    chain.open("arm", ARM)
+    cell.wait(50)
+    assert set(torque) == {1}
+    assert chain.cycle("arm", ARM)[1].faults == ("voltage",)  # said, not lost
+    chain.close("arm", ARM)
+    chain.open("arm", ARM)
+    assert not chain.cycle("arm", ARM)[1].faults
+
+
 def test_what_a_reboot_does_not_clear_is_named(cell):
     cell.servos[4].heat(90.0)
     cell.wait(5)
