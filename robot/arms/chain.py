@@ -140,7 +140,8 @@ class ServoChain:
             if not math.isfinite(angle):
                 raise DeviceError(f"{name}: goal {angle} is not finite; nothing was sent")
             fault = self._dropped.get(name)
-            if fault is not None and abs(angle - self._readings[name].q) > NEAR_RAD:
+            seen = self._readings.get(name)
+            if fault is not None and (seen is None or abs(angle - seen.q) > NEAR_RAD):
                 raise DeviceError(f"{name}: {INTERRUPTED[fault]}; re-arm to go on from where it stands")
         self._send(goals_rad)
         for name in goals_rad:
@@ -227,17 +228,16 @@ class ServoChain:
             return
         states = watchdog.states(self.bus, unsure)
         self._watched |= {id for id, state in states.items() if state == "armed"}
-        stopped = [id for id, state in states.items() if state == "stopped"]
+        stopped = {id for id, state in states.items() if state == "stopped"}
         if stopped:
-            names = [
-                m.name
-                for m in self._motors.values()
-                if not answered.isdisjoint(m.ids) and not set(stopped).isdisjoint(m.ids)
-            ]
-            watchdog.clear(self.bus, stopped)
-            self._send({name: self._readings[name].q for name in names})
-            self._dropped |= dict.fromkeys(names, "motor_watchdog")
-            log.warning("%s: %s", ", ".join(names), INTERRUPTED["motor_watchdog"])
+            found = [m for m in self._motors.values() if not stopped.isdisjoint(m.ids)]
+            self._dropped = dict.fromkeys([m.name for m in found], "motor_watchdog") | self._dropped
+            # Two servos on a shaft go on together, and from where they stand now: the others wait, stopped.
+            whole = [m for m in found if answered >= set(m.ids) and states.keys() >= set(m.ids) & set(unsure)]
+            if whole:
+                watchdog.clear(self.bus, [id for m in whole for id in m.ids if id in stopped])
+                self._send({m.name: self._readings[m.name].q for m in whole})
+                log.warning("%s: %s", ", ".join(m.name for m in whole), INTERRUPTED["motor_watchdog"])
         off = [id for id, state in states.items() if state == "off"]
         if off:
             watchdog.arm(self.bus, off)  # known to be armed when `states` says so, one cycle later
@@ -259,7 +259,8 @@ class ServoChain:
         self._readings.clear()
         if dropped:
             self._energise(sorted(dropped))
-        self._lost_ns, self._dropped = None, dict.fromkeys(dropped, "lost_power")
+        self._lost_ns = None
+        self._dropped |= dict.fromkeys(dropped, "lost_power")
         log.warning(
             "port back; %s", f"lost their power: {', '.join(sorted(dropped))}" if dropped else "all held"
         )

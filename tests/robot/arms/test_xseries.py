@@ -250,6 +250,41 @@ def test_a_servo_that_lost_its_power_for_a_moment_is_no_watched_one(cell, chain)
     assert cell.get("watchdog") == [10] * 3  # armed anew: it did not answer while it booted
 
 
+def test_two_stopped_servos_on_a_shaft_go_on_together(cell, chain):
+    """While one of them is not heard, neither is let go of: its goal would be of where they stood before."""
+    goal = cell.angles()
+    for _ in range(40):
+        goal["lift"] += 0.01  # 2 rad/s, on its way when the host falls silent
+        cell.drive(chain, goal, 5)
+    cell.wait(300)
+    stood = cell.angles()
+    real, family = chain._family.read, chain._family
+    family.read = lambda bus, ids: {id: seen for id, seen in real(bus, ids).items() if id != 3}
+    for _ in range(3):
+        with contextlib.suppress(DeviceError):
+            chain.cycle("arm", ARM)
+        assert cell.get("watchdog")[:2] == [STOPPED] * 2
+        cell.wait(5)
+    family.read = real
+    assert chain.cycle("arm", ARM)[0].faults == ("motor_watchdog",)
+    assert STOPPED not in cell.get("watchdog")
+    cell.wait(100)
+    assert cell.angles() == pytest.approx(stood, abs=2e-3)
+
+
+def test_a_port_that_comes_back_forgets_no_motor_that_was_stopped_before(cell, chain):
+    cell.drive(chain, cell.angles(), 50)
+    cell.wait(300)
+    assert chain.cycle("arm", ARM)[0].faults == ("motor_watchdog",)
+    chain._lost_ns = cell.clock.now()  # the port goes away, and comes back
+    cell.servos[4].reboot()
+    cell.wait(300)
+    faults = [reading.faults for reading in chain.cycle("arm", ARM)]
+    assert faults == [("motor_watchdog",), ("lost_power",)]
+    with pytest.raises(DeviceError, match="lift: stopped by itself"):
+        chain.command({"lift": cell.angles()["lift"] + 0.5})
+
+
 # ---------------------------------------------------------------- faults and losses
 
 
