@@ -181,8 +181,6 @@ class Link:
             try:
                 if self._state.trouble:
                     self._take_over()
-                    with self._changed:
-                        self._state.back = frozenset(self._users)
                     log.warning("%s: back; %s", self.name, BACK)
                 self._exchange()
             except Exception as error:
@@ -225,6 +223,8 @@ class Link:
         with self._changed:
             assert self._state.sample is not None
             self._goals = _Goals(q=self._state.sample.q)  # what a width alone is sent with: where it stands
+            # In one piece: between no trouble and the need to begin from here, an old goal would slip through.
+            self._state.back = frozenset(self._users)  # nobody, the first time
             self._state.trouble, self._state.faulty = "", False
 
     def _fail(self, error: Exception) -> None:

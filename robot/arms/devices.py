@@ -100,7 +100,7 @@ class ChainGripper:
         seen = self._chain.cycle(self.name, [self._motor])[0]
         width = float(self._model.angle_to_width(seen.q))
         return GripperState(
-            seen.t_ns, max(0.0, width), -seen.tau / self._model.gripper_lever_m, faults=seen.faults
+            seen.t_ns, max(width, 0.0), -seen.tau / self._model.gripper_lever_m, faults=seen.faults
         )
 
     def command(self, width_m: float) -> None:

@@ -102,7 +102,7 @@ class RemoteGripper:
         t_ns, sample, _ = self._link.latest(self.name)
         t_ns = sample.width_ns or t_ns
         _check_age(self.name, t_ns, self._clock)
-        return GripperState(t_ns, max(0.0, sample.width_m), sample.force_n)
+        return GripperState(t_ns, max(sample.width_m, 0.0), sample.force_n)  # NaN stays NaN, in this order
 
     def command(self, width_m: float) -> None:
         if not math.isfinite(width_m):

@@ -170,6 +170,16 @@ class Devices:
             name: arm.watchdog_ns if isinstance(arm, Watched) else None for name, arm in self._arms.items()
         }
 
+    def unreported(self) -> dict[str, list[str]]:
+        """What the limits look at -> the devices that did not report it in their latest state (NaN, or no state)."""
+        arms = {name: self.arm_states.get(name) for name in self._arms}
+        grips = {name: self.gripper_states.get(name) for name in self._grippers}
+        return {
+            "torque": [n for n, s in arms.items() if s is None or np.isnan(s.tau).any()],
+            "temperature": [n for n, s in arms.items() if s is None or np.isnan(s.temperature_c).any()],
+            "force": [n for n, s in grips.items() if s is None or math.isnan(s.force_n)],
+        }
+
     def hottest(self) -> tuple[float, str] | None:
         """Highest temperature any servo reports, °C, and whose that is; None when none does."""
         found = [

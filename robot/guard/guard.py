@@ -277,7 +277,7 @@ class Guard:
             capsules=self._collision.capsules,
             pairs=self._collision.contacts,
             obstacles=len(self._obstacles),
-            temperatures=self._devices.hottest() is not None,
+            unreported=self._devices.unreported(),
             cameras=self._watch.cameras,
             heartbeat=self._watch.heart.armed,
             blackbox=str(self._blackbox_path or "in memory"),

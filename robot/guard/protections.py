@@ -27,28 +27,31 @@ def protections(
     capsules: int,
     pairs: int,
     obstacles: int,
-    temperatures: bool,
+    unreported: Mapping[str, Sequence[str]],
     cameras: Sequence[str],
     heartbeat: bool,
     blackbox: str,
     watchdogs: Mapping[str, int | None],
 ) -> tuple[Protection, ...]:
-    """Every protection of the guard, with what `rig` asks for and what this robot offers."""
+    """Every protection of the guard, with what `rig` asks for and what this robot offers.
+
+    `unreported`: "torque", "temperature" and "force" -> devices that do not report it: nothing protects them.
+    """
     g = rig.guard
     box = rig.workspace
     return (
         Protection("commands", True, f"{g.rejects_to_fault} malformed chunks in a row latch a fault"),
         Protection("expiry", True, f"{g.expiry_ms:g} ms after the last row"),
         Protection("joint_limits", True, f"position, velocity, acceleration, jerk at {g.rate_hz:g} Hz"),
-        Protection("torque", True, f"above the limit for {SUSTAINED_NS / 1e6:g} ms: the arm yields"),
-        Protection("gripper_force", bool(rig.grippers), "closing force is regulated to its limit"),
-        Protection("gripper_hold", bool(rig.grippers), _holding(rig)),
-        Protection(
+        _needing(
+            "torque", unreported["torque"], f"above the limit for {SUSTAINED_NS / 1e6:g} ms: the arm yields"
+        ),
+        _gripping("gripper_force", rig, unreported, "closing force is regulated to its limit"),
+        _gripping("gripper_hold", rig, unreported, _holding(rig)),
+        _needing(
             "temperature",
-            temperatures,
-            f"slower from {g.temperature_derate_c:g} °C, stop at {g.temperature_stop_c:g} °C"
-            if temperatures
-            else "the devices report no temperature",
+            unreported["temperature"],
+            f"slower from {g.temperature_derate_c:g} °C, stop at {g.temperature_stop_c:g} °C",
         ),
         Protection("workspace", capsules > 0, f"{box.min_m} to {box.max_m} m, {capsules} capsules"),
         Protection(
@@ -77,6 +80,19 @@ def protections(
         Protection("own_process", False, "the guard runs inside the caller's process"),
         Protection("motor_watchdog", None not in watchdogs.values(), _watching(watchdogs)),
     )
+
+
+def _needing(name: str, silent: Sequence[str], detail: str) -> Protection:
+    """A protection that acts on all devices but the `silent` ones, which do not report what it looks at."""
+    return Protection(
+        name, not silent, f"{detail}; not reported by {', '.join(silent)}" if silent else detail
+    )
+
+
+def _gripping(name: str, rig: Rig, unreported: Mapping[str, Sequence[str]], detail: str) -> Protection:
+    if not rig.grippers:
+        return Protection(name, False, "no gripper")
+    return _needing(name, unreported["force"], detail)
 
 
 def _watching(watchdogs: Mapping[str, int | None]) -> str:
