@@ -38,11 +38,14 @@ def press(state: str, after_s: float, *keys: str) -> Press:
 
 
 class Person:
-    """Presses one after the other; the hand pushes at `velocity_m_s` while an episode is recorded."""
+    """Presses one after the other; the hand pushes while an episode is recorded."""
 
-    def __init__(self, presses, velocity_m_s=(0.02, 0.0, 0.02)):
+    def __init__(self, cell, presses, moves=("recording",)):
+        self.cell = cell
         self.presses = list(presses)
-        self.velocity = np.array(velocity_m_s)
+        self.moves = moves  # in these states, as long as there is something to be pressed
+        self.velocity = np.array([0.02, 0.0, 0.02]) if "recording" in moves else np.array([0.0, 0.1, 0.0])
+        self.stood: list[np.ndarray] = []  # rad, where the arm was at each press
         self.session: Session | None = None
         self.since = ("", 0)
         self.states: list[str] = []
@@ -60,9 +63,10 @@ class Person:
             if due.state == session.state and now_ns - self.since[1] >= due.after_s * 1e9:
                 keys = self.presses.pop(0).keys
                 self.since = session.state, now_ns
-        elif now_ns - self.since[1] > 60e9:
-            raise AssertionError(f"the script ended and the session goes on, {session.state}")
-        moving = session.state == "recording"
+                self.stood.append(self.cell.twin.arms["arm"].servos.true_q())
+        if now_ns - self.since[1] > 30e9:
+            raise AssertionError(f"nothing comes of the script: {session.state}, {self.presses}")
+        moving = session.state in self.moves and bool(self.presses)
         return Jog(linear_m_s=self.velocity if moving else np.zeros(3), keys=keys)
 
 
@@ -78,12 +82,12 @@ class Clock:
 
 
 def run_session(
-    root: Path | None, presses, *, cell=None, velocity_m_s=(0.02, 0.0, 0.02), cameras=(), **plan
+    root: Path | None, presses, *, cell=None, moves=("recording",), cameras=(), **plan
 ) -> tuple[Session, Person]:
     """Record into `root` (None: nothing is written) what `presses` say; the twin is parked and closed afterwards."""
     size = (64, 48) if cameras else None
     cell = cell or TwinCell(WorldPlan(RIG, TASK, cameras=cameras, size=size), paced=False)
-    person = Person(presses, velocity_m_s)
+    person = Person(cell, presses, moves)
     plan = {"countdown_s": 0.2, "timed": False, "cameras": cameras, **plan}
     cell.open()
     intervening = (PERSON,) if plan.get("policy") else ()

@@ -21,6 +21,8 @@ from twinloop.launch.cli import main
 from twinloop.launch.live_recording import live_spec
 from twinloop.launch.teleop.match import check_match, with_devices
 from twinloop.robot.errors import DatasetError
+from twinloop.robot.guard import read_blackbox
+from twinloop.robot.models import load_model
 from twinloop.robot.rig import load_rig
 from twinloop.sim.tasks import load_task
 from websockets.sync.client import connect
@@ -204,6 +206,35 @@ def test_without_a_recording_the_twin_is_moved_by_hand(tmp_path):
     terminal.until("re-armed")
     terminal.press("q")
     assert terminal.end() == 0 and not list(tmp_path.rglob("*.parquet")), terminal.text
+
+
+def test_on_the_emulated_arm_an_episode_is_recorded_thrown_away_and_recorded_again(tmp_path):
+    """The drivers on their own wire, guard and recorder in processes of their own; parked at the end."""
+    root = tmp_path / "d"
+    terminal = Terminal(
+        *("record", root, "--device", "keyboard", "--emulated", "--no-cameras", "--quiet"), home=tmp_path
+    )
+    for key, words in (("y", "0: thrown away"), ("n", "idle]")):
+        terminal.until("idle]")
+        terminal.press("\n")
+        terminal.until("recording]")
+        terminal.until(SECOND, hold="w")
+        terminal.press(key)
+        terminal.until("episode 0: .* rows")
+        terminal.until("idle]")
+        terminal.press("\x7f" if key == "y" else "")
+        terminal.until(words)
+    terminal.press("q")
+    assert terminal.end() == 0, terminal.text
+    (only,) = infos(root)
+    assert only.info["success"] is False and only.info["backend"] == "emulated" and only.length > 20
+    assert abs(only.columns["action"][:, :5] - only.columns["action"][0, :5]).max() > 0.05, "w moved it"
+    measured = only.columns["observation.state"]
+    assert abs(measured[0, :5] - load_model("so101").home_q_rad).max() < 0.2, "it began at home"
+    rest = load_model("so101").rest_q_rad
+    columns, rows = read_blackbox(tmp_path / "twinloop" / "so101.blackbox")
+    ended = [rows[-1, columns.index(f"measured arm.{joint}")] for joint in load_model("so101").joints]
+    assert abs(ended - rest).max() < 0.2, "it parked"
 
 
 class Browser:

@@ -104,6 +104,14 @@ def test_an_estop_ends_the_episode_and_says_so(tmp_path):
     assert "stopped" in person.states
 
 
+def test_what_was_asked_while_the_arm_was_stopped_is_forgotten():
+    presses = [press("idle", 0.3, "estop"), press("idle", 1.0, "pause"), press("idle", 0.2, "rearm")]
+    presses += [press("idle", 0.8, "quit")]
+    _, person = run_session(None, presses, moves=("idle",), records=False)
+    stopped, _, rearmed, end = person.stood
+    assert abs(end[0] - rearmed[0]) < 0.02, "10 cm to the side were asked for meanwhile"
+
+
 def test_paused_the_hand_moves_nothing(tmp_path):
     root = tmp_path / "d"
     presses = [
