@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +22,10 @@ from .camera_probe import open_source
 from .dialogue import Dialogue
 from .identify import unplugged, wiggled
 from .identify_cameras import covered, pictures
-from .ports import Places, SerialDevice, serial_devices, stable_name
+from .ports import Places, SerialDevice, is_port, serial_devices, stable_name
 from .search import port_opener
 
+ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")  # of a host; whether it is there is asked
 SKIP, AGAIN = ("s", "leave it out for now"), ("n", "look again")
 
 
@@ -63,6 +65,10 @@ class Setup:
             return
         if port is None:
             port = self.port(name, line)
+        elif not is_port(port):
+            here = ", ".join(self._port_names()) or "none plugged in"
+            what = "not a serial port" if Path(port).exists() else "not there"
+            raise UsageError(f"--port {name}={port}: {what}; serial ports: {here}")
         if port is None:
             return
         self._save_arm(name, port=stable_name(port, self.places))
@@ -206,6 +212,12 @@ class Setup:
             f"\narm '{name}' ({self.rig.arms[name].model}): address of its control box (s: leave it out)"
         )
         answer = given or self.dialogue.ask(question, known or "s")
+        while not (answer == "s" or ADDRESS.fullmatch(answer)):
+            wrong = f"'{answer}' is no address: an IP address or a host's name, as 192.168.1.2"
+            if given or self.dialogue.yes:
+                raise UsageError(f"--port {name}: {wrong}")
+            say(wrong)
+            answer = self.dialogue.ask(question, known or "s")
         if answer == "s":
             return
         self._save_arm(name, port=answer)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...robot.clock import RealClock
-from ...robot.errors import DeviceError
+from ...robot.errors import DeviceError, TwinloopError
 from ...robot.process.sessions import memory
 from ...robot.rig import Rig
 from .door import PREFIX, Door
@@ -56,7 +56,10 @@ class EmulatorProcess(FaultSwitches):
         self._process.start()
         theirs.close()
         try:
-            self.paths.update({arm: str(self.folder / arm) for arm in self._answer(START_S)})
+            arms = self._answer(START_S)
+            if isinstance(arms, str):  # why it cannot
+                raise DeviceError(arms)
+            self.paths.update({arm: str(self.folder / arm) for arm in arms})
         except BaseException:
             self.close()
             raise
@@ -131,15 +134,11 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
     for number in (signal.SIGINT, signal.SIGHUP):  # the one who started it ends it
         signal.signal(number, signal.SIG_IGN)
     clock = RealClock()
-    live: LiveStage | None = None
-    if stage is None:
-        emulated = EmulatedRig(rig, clock)
-    else:
-        live = LiveStage(build_stage(rig, stage), folder)
-        live.open()
-        tell = live.tell
-        emulated = EmulatedRig(rig, clock, live.twin, lambda: tell(clock.now()))
-        live.place(stage.seed)
+    try:
+        emulated, live = _built(rig, stage, folder, clock)
+    except TwinloopError as error:
+        orders.send((0, str(error)))
+        return
     emulated.open()
     _link(folder, emulated.paths)
     door = Door(folder, rig)
@@ -161,6 +160,19 @@ def _serve(rig: Rig, stage: Stage | None, folder: Path, orders: Connection) -> N
     emulated.close()
     door.close()
     shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed does not
+
+
+def _built(
+    rig: Rig, stage: Stage | None, folder: Path, clock: RealClock
+) -> tuple[EmulatedRig, LiveStage | None]:
+    """Raises `TwinloopError` for a rig or a task that cannot be emulated."""
+    if stage is None:
+        return EmulatedRig(rig, clock), None
+    live = LiveStage(build_stage(rig, stage), folder)
+    live.open()
+    emulated = EmulatedRig(rig, clock, live.twin, lambda: live.tell(clock.now()))
+    live.place(stage.seed)
+    return emulated, live
 
 
 def _obey(

@@ -189,3 +189,13 @@ def test_emulated_cameras_are_streams_that_freeze_when_they_are_told_to():
     finally:
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(20) == 130
+
+
+def test_an_arm_that_cannot_be_emulated_says_so_in_one_line(capfd):
+    from twinloop.robot.errors import DeviceError
+    from twinloop.robot.rig import load_rig
+    from twinloop.sim.emulate.process import EmulatorProcess
+
+    with pytest.raises(DeviceError, match="does not tell its servos"):
+        EmulatorProcess(load_rig("ur5e")).open()
+    assert "Traceback" not in capfd.readouterr().err
