@@ -203,6 +203,8 @@ def test_cameras_are_told_apart_by_their_lens_and_by_pictures(person, tmp_path):
     [
         (["--port", "lefft=/dev/x"], "--port lefft=/dev/x: nothing is called 'lefft'; did you mean 'left'"),
         (["--port", "/dev/x"], "--port /dev/x: write NAME=VALUE; names: left, right"),
+        (["--port", "left=/dev/null", "--yes"], "--port left=/dev/null: not a serial port"),
+        (["--port", "left=/dev/ttyNOPE", "--yes"], "--port left=/dev/ttyNOPE: not there"),
         (["--ids"], "--ids: of which arm? add --arm, one of: left, right"),
         (["--ids", "--arm", "left", "--yes"], "--ids --yes: a person has to connect"),
     ],
