@@ -203,6 +203,56 @@ def test_a_port_that_comes_back_before_the_servos_is_tried_again(bus, clock, cha
     assert len(chain.cycle("arm", ARM)) == 2
 
 
+def test_a_servo_that_lost_its_power_alone_is_found_when_it_answers_again(bus, clock, chain):
+    chain.cycle("arm", ARM)
+    bus.silent = {3}
+    chain.cycle("arm", ARM)
+    bus.silent, bus.torque[3], bus.counts[3] = set(), 0, 900  # booted, and it fell
+    bus.log.clear()
+    lift, elbow = chain.cycle("arm", ARM)
+    assert elbow.faults == ("lost_power",) and not lift.faults
+    assert written(bus, GOAL) == {3: 900} and written(bus, TORQUE) == {3: 1}
+    assert [e[1] for e in bus.log if isinstance(e, tuple)] == [GOAL, TORQUE]
+    with pytest.raises(DeviceError, match="elbow: lost its power; re-arm"):
+        chain.command({"lift": 0.1, "elbow": 0.0})
+    chain.command({"lift": 0.1, "elbow": elbow.q})
+    assert not chain.cycle("arm", ARM)[1].faults
+
+
+@pytest.mark.parametrize("id", [1, 2, 3])
+def test_torque_that_goes_off_while_all_answer_is_found_in_turn(bus, clock, chain, id):
+    chain.cycle("arm", ARM)
+    bus.torque[id], began = 0, clock.t_ns
+    while not bus.torque[id]:
+        chain.cycle("arm", ARM)
+        clock.t_ns += 4 * MS
+        assert clock.t_ns - began <= (3 * 20 + 10) * MS
+    assert [reading.faults for reading in chain.cycle("arm", ARM)].count(("lost_power",)) == 1
+
+
+def test_a_servo_that_let_go_for_a_fault_is_left_alone(bus, clock, chain):
+    bus.errors, bus.torque[3] = {3: 4}, 0
+    for _ in range(50):
+        assert chain.cycle("arm", ARM)[1].faults == ("overheat",)
+        clock.t_ns += 4 * MS
+    assert bus.torque[3] == 0
+
+
+def test_two_servos_on_a_shaft_hold_again_once_both_are_back(bus, clock, chain):
+    chain.cycle("arm", ARM)
+    bus.silent = {1, 2}
+    chain.cycle("arm", ARM)
+    bus.torque |= {1: 0, 2: 0}
+    bus.silent = {2}
+    bus.log.clear()
+    assert chain.cycle("arm", ARM)[0].faults == ("lost_power",)
+    assert not written(bus, TORQUE)  # and no cycle waits for the one that is not there
+    with pytest.raises(DeviceError, match="lift: lost its power"):
+        chain.command({"lift": 0.3, "elbow": 0.0})
+    bus.silent = set()
+    assert chain.cycle("arm", ARM)[0].faults == ("lost_power",) and written(bus, TORQUE) == {1: 1, 2: 1}
+
+
 class MissesOnce(ScriptedBus):
     """The jaw's servo misses the first cycle that is asked after `miss` is set."""
 

@@ -240,14 +240,27 @@ def test_answers_that_are_lost_on_their_way_back_trip_nothing(cell, chain):
     assert cell.get("watchdog") == [10] * 3
 
 
-def test_a_servo_that_lost_its_power_for_a_moment_is_no_watched_one(cell, chain):
-    cell.drive(chain, cell.angles(), 50)
+def test_a_servo_that_lost_its_power_for_a_moment_holds_where_it_fell_until_led_from_there(cell, chain):
+    goals = cell.angles()
+    cell.drive(chain, goals, 50)
     cell.servos[4].power_cycle()
+    cell.elbow.turns += 0.05
+    fell = cell.angles()["elbow"]
     for _ in range(60):
         with contextlib.suppress(DeviceError):
-            chain.cycle("arm", ARM)
+            lift, elbow = chain.cycle("arm", ARM)
+            if elbow.faults:
+                break
+            chain.command(goals)
         cell.wait(5)
-    assert cell.get("watchdog") == [10] * 3  # armed anew: it did not answer while it booted
+    assert elbow.faults == ("lost_power",) and not lift.faults
+    assert cell.get("torque") == [1, 1, 1] and elbow.q == pytest.approx(fell, abs=5e-3)
+    with pytest.raises(DeviceError, match="elbow: lost its power; re-arm"):
+        chain.command(goals)
+    cell.wait(50)
+    assert cell.angles()["elbow"] == pytest.approx(fell, abs=5e-3)
+    seen = cell.drive(chain, goals | {"elbow": elbow.q}, 100)
+    assert not seen["elbow"].faults and cell.get("watchdog") == [10] * 3  # armed anew
 
 
 def test_two_stopped_servos_on_a_shaft_go_on_together(cell, chain):
@@ -329,6 +342,7 @@ def test_all_share_one_answer_where_every_firmware_can(firmware, fast):
     cell = Cell(firmware=firmware)
     chain = cell.host()
     chain.open("arm", ARM)
+    chain.cycle("arm", ARM)  # which looks at a torque, as one in 20 ms does
     before = cell.clock.now()
     chain.cycle("arm", ARM)
     took = cell.clock.now() - before
