@@ -46,12 +46,14 @@ class Command:
         from ...robot.process.sessions import press_all
         from ..progress import say
 
-        pressed = press_all(self.reason)
+        pressed, failed = press_all(self.reason)
         for name in pressed:
             say(f"stopped: {name}")
-        if not pressed:
+        for what in failed:
+            say(f"NOT stopped: {what}; cut its power")
+        if not pressed and not failed:
             say("no guard of yours is running")
-        return 0 if pressed else 1
+        return 0 if pressed and not failed else 1
 
     def _there(self, host: str, port: int) -> int:
         import os

@@ -144,7 +144,7 @@ class GuardProcess:
         if self._stop is None:
             self._latched = None
             return
-        self._ask(Order.REARM, presses=self._stop.presses)
+        self._ask(Order.REARM, mark=self._stop.mark)
         self._latched = None
 
     # ---------------------------------------------------------------- orders

@@ -189,21 +189,21 @@ class GuardServer:
             self._answer = ""
             try:
                 if request.kind is Order.REARM:
-                    self._rearm(int(values["presses"]))
+                    self._rearm(int(values["mark"]))
                 else:
                     guard.close(unparked=bool(values["unparked"]))
             except (GuardFault, DeviceError) as error:
                 self._answer = str(error)
             self._answered = position
 
-    def _rearm(self, presses: int) -> None:
-        """As somebody asked who knew of so many presses of the e-stop."""
-        if presses != self._stop.presses:
+    def _rearm(self, mark: int) -> None:
+        """As somebody asked who knew of the press with this mark as the last of the e-stop."""
+        if mark != self._stop.mark:
             raise GuardFault(
                 f"guard: the e-stop was pressed again ({self._stop.pressed()}); look, then re-arm"
             )
         self.guard.rearm()
-        self._stop.take_back(presses)
+        self._stop.take_back(mark)
 
     def _look_around(self, now: int) -> None:
         """Without an agent, or asked to end: hold, park, release."""

@@ -56,19 +56,29 @@ def _supervisor(folder: Path) -> int | None:
         return None
 
 
-def press_all(reason: str) -> list[str]:
-    """Press the e-stop of all of them; returns the names of their rigs."""
-    names = []
+def press_all(reason: str) -> tuple[list[str], list[str]]:
+    """Press the e-stop of all of them. Returns the names of their rigs, and of each that could not be pressed its
+    name, process and why."""
+    pressed, failed = [], []
     for folder in running():
         page = StopPage(folder)
         try:
             if not (folder / NAME).exists():
-                continue
+                raise DeviceError(f"{folder / NAME} is gone")
             page.open()
             page.press(reason)
-            names.append(str(json.loads((folder / PLAN).read_text())["rig"]["name"]))
-        except (OSError, DeviceError, ValueError, KeyError):
-            continue
+        except (OSError, DeviceError, ValueError) as error:
+            if folder.exists():  # else it has ended meanwhile
+                failed.append(f"{_rig(folder)} (process {guard_pid(folder) or _supervisor(folder)}): {error}")
+        else:
+            pressed.append(_rig(folder))
         finally:
             page.close()
-    return names
+    return pressed, failed
+
+
+def _rig(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / PLAN).read_text())["rig"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.name

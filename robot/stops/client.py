@@ -34,7 +34,7 @@ class Box:
             self._ask(b"token " + self._token)
 
     def press(self, reason: str) -> bool:
-        return self._ask(b"stop " + " ".join(reason.split()).encode())
+        return self._ask(b"stop " + " ".join(reason.split()).encode(errors="replace"))
 
     def beat(self, within_ms: int) -> bool:
         """Alive; the next call comes within so many ms, or the stop is pressed."""

@@ -1,12 +1,14 @@
 """E-stop over TCP: short lines of text, so that a microcontroller or `nc` can be a button box.
 
     token XXXX        first, where the rig names a token file
-    stop [REASON]     press; answered "stopped"
+    stop [REASON]     press; answered "stopped". Every line that begins with these four letters is one, however long
     beat MS           alive; from now on a line must come every MS ms (50..5000), or the stop is pressed: so it is when
                       the connection breaks. Answered "clear", or "stopped" while the stop is pressed
     bye               the end of that promise
 
-What is not understood is answered "error ...", and ends the connection.
+What is not understood is answered "error ...", and ends the connection. Verbs are read in small and capital letters,
+and the end of a connection ends its last line. A trusted press that has arrived counts, whatever else becomes of who
+sent it: everybody is heard before being let go.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from pathlib import Path
 from .config import SocketStop, is_loopback
 from .source import Press
 
-CLIENTS = 16
+CLIENTS = 16  # who may promise beats at a time; those are not let go for others
+SPARE = 8  # further connections: so many are always left for a press
+READ, READS = 4096, 16  # bytes at a time; of the last words of a client
 LINE, REASON = 256, 80  # bytes of a line; characters of a reason
 BEAT_MS = (50, 5000)
 TOKEN = (16, 200)  # characters
@@ -37,6 +41,8 @@ class _Client:
     trusted: bool
     data: bytes = b""
     beat_ns: int = 0  # 0: it has promised nothing
+    skips: bool = False  # the rest of a line that was too long comes
+    ended: bool = False  # it said what is no line; it is let go
 
 
 class Listener:
@@ -111,72 +117,102 @@ class Listener:
             except OSError:  # nobody waits, or who did has gone
                 return
             connection.setblocking(False)
-            if len(self._clients) >= CLIENTS:
-                idle = next((c for c in self._clients if not c.beat_ns), None)
-                if idle is None:
-                    connection.close()
-                    continue
-                self._drop(idle, press)
+            while len(self._clients) >= CLIENTS + SPARE:
+                idle = [c for c in self._clients if not c.beat_ns]
+                self._part(min(idle, key=lambda c: (c.trusted, c.heard_ns)), now_ns, press, unless_beats=True)
             self._clients.append(_Client(connection, str(address[0]), now_ns, self._token is None))
 
     def _hear(self, client: _Client, now_ns: int, press: Press) -> None:
-        try:
-            data = client.connection.recv(4096)
-            gone = not data
-        except BlockingIOError:
-            data, gone = b"", False
-        except OSError:
-            data, gone = b"", True
-        *lines, client.data = (client.data + data).split(b"\n")
-        for line in lines:
-            client.heard_ns = now_ns
-            try:
-                answer = self._obey(client, line[: LINE + 1], press)
-            except ValueError as error:
-                self._say(client, f"error {error}")
-                self._drop(client, press)
-                return
-            self._say(client, answer)
-        silent_ns = now_ns - client.heard_ns
-        late = silent_ns > (client.beat_ns or SILENT_NS)
-        if gone or late or len(client.data) > LINE:
-            if client.beat_ns and late and not gone:
-                press(f"socket: {client.address} is silent")
-                client.beat_ns = 0
-            self._drop(client, press)
-
-    def _obey(self, client: _Client, line: bytes, press: Press) -> str:
-        """What a line is answered. Raises `ValueError` for one that is none."""
-        if len(line) > LINE:
-            raise ValueError("too long")
-        verb, _, rest = line.strip().partition(b" ")
-        if verb == b"token":
-            client.trusted = self._token is None or hmac.compare_digest(rest.strip(), self._token)
-        if not client.trusted:
-            raise ValueError("token?")
-        if verb == b"token":
-            pass
-        elif verb == b"stop":
-            said = rest.decode(errors="replace")
-            reason = "".join(c for c in said if c.isprintable())[:REASON].strip()
-            press(f"socket: {client.address}" + (f": {reason}" if reason else ""))
-        elif verb == b"beat":
-            low, high = BEAT_MS
-            if not (rest.isdigit() and low <= int(rest[:6]) <= high):
-                raise ValueError(f"beat MS: {low}..{high}")
-            client.beat_ns = int(rest[:6]) * 1_000_000
-        elif verb == b"bye":
+        gone = self._read(client, now_ns, press) is None
+        late = now_ns - client.heard_ns > (client.beat_ns or SILENT_NS)
+        if late and client.beat_ns and not gone:
+            press(f"socket: {client.address} is silent")
             client.beat_ns = 0
-        else:
-            raise ValueError("valid: token, stop, beat, bye")
-        return "stopped" if self._pressed() else "clear"
+        if gone or late or client.ended:
+            self._part(client, now_ns, press)
 
-    def _drop(self, client: _Client, press: Press) -> None:
-        """Let go of a client; one that had promised beats has broken its word."""
+    def _part(self, client: _Client, now_ns: int, press: Press, unless_beats: bool = False) -> None:
+        """Let go of a client after its last words; one that had promised beats has broken its word."""
+        for _ in range(READS):
+            if not self._read(client, now_ns, press):
+                break
+        if unless_beats and client.beat_ns and not client.ended:
+            return
+        if client.data.strip():
+            self._take(client, b"\n", now_ns, press)
         if client.beat_ns:
             press(f"socket: {client.address} is gone")
         self._clients.remove(client)
         client.connection.close()
+
+    def _read(self, client: _Client, now_ns: int, press: Press) -> bool | None:
+        """Obey what has come; whether anything has, None at the end of the connection."""
+        try:
+            data = client.connection.recv(READ)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return None
+        self._take(client, data, now_ns, press)
+        return bool(data) or None
+
+    def _take(self, client: _Client, data: bytes, now_ns: int, press: Press) -> None:
+        """Obey the lines that `data` ends, and one that grows too long. Several presses among them are one."""
+        *lines, client.data = (client.data + data).split(b"\n")
+        if client.skips and lines:
+            del lines[0]
+            client.skips = False
+        if client.skips:
+            client.data = b""
+        elif len(client.data) > LINE:
+            lines.append(client.data)
+            client.data, client.skips = b"", True
+        pressed = False
+        for line in lines:
+            stop = line.lstrip()[:4].lower() == b"stop"
+            if client.ended and not (stop and client.trusted):
+                continue
+            client.heard_ns = now_ns
+            try:
+                if stop and not pressed:
+                    self._stop(client, line, press)
+                    pressed = True
+                elif not stop:
+                    self._obey(client, line)
+            except ValueError as error:
+                client.ended = True
+                self._say(client, f"error {error}")
+            else:
+                self._say(client, "stopped" if self._pressed() else "clear")
+
+    def _stop(self, client: _Client, line: bytes, press: Press) -> None:
+        if not client.trusted:
+            raise ValueError("token?")
+        said = line.lstrip()[4:LINE].decode(errors="replace")
+        reason = "".join(c for c in said if c.isprintable()).strip()[:REASON]
+        press(f"socket: {client.address}" + (f": {reason}" if reason else ""))
+
+    def _obey(self, client: _Client, line: bytes) -> None:
+        """Any line but a press. Raises `ValueError` for one that is none."""
+        if len(line) > LINE:
+            raise ValueError("too long")
+        verb, _, rest = line.strip().partition(b" ")
+        verb = verb.lower()
+        if verb == b"token":
+            client.trusted = self._token is None or hmac.compare_digest(rest.strip(), self._token)
+        if not client.trusted:
+            raise ValueError("token?")
+        if verb == b"beat":
+            low, high = BEAT_MS
+            if not (rest.isdigit() and low <= int(rest[:6]) <= high):
+                raise ValueError(f"beat MS: {low}..{high}")
+            if not client.beat_ns and sum(bool(c.beat_ns) for c in self._clients) >= CLIENTS:
+                raise ValueError(f"full: {CLIENTS} boxes are connected")
+            client.beat_ns = int(rest[:6]) * 1_000_000
+        elif verb == b"bye":
+            client.beat_ns = 0
+        elif verb != b"token":
+            raise ValueError("valid: token, stop, beat, bye")
 
     def _say(self, client: _Client, text: str) -> None:
         with contextlib.suppress(OSError):  # who does not read misses it

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import struct
 from collections.abc import Sequence
 
-from .config import PedalStop
+from .config import KEYS, PedalStop
 from .source import Press
 
 EVENT = struct.Struct("llHHi")  # seconds, microseconds, type, code, value (linux/input.h)
 EV_SYN, EV_KEY, SYN_DROPPED = 0, 1, 3  # linux/input-event-codes.h
 AGAIN_NS = 250_000_000  # between two attempts to open it
 READ = 64  # events
+STATE = KEYS // 8 + 1  # bytes with a bit a key
+EVIOCGKEY = 2 << 30 | STATE << 16 | ord("E") << 8 | 0x18  # _IOR('E', 0x18, char[STATE]), linux/input.h
 
 
 class Pedal:
-    """Implements `Source`. A pedal that is pulled out, and events that the kernel had to drop, count as presses
-    where the pedal is required."""
+    """Implements `Source`. A key that is down keeps the stop pressed, also one that was before we looked. Events that
+    the kernel had to drop count as a press, and a pedal that is pulled out where it is required."""
 
     name = "pedal"
 
     def __init__(self, config: PedalStop) -> None:
         self._config = config
         self._descriptor: int | None = None
+        self._down: set[int] = set()
         self._fault: str | None = "not opened yet"
         self._tried_ns: int | None = None
 
@@ -34,6 +38,8 @@ class Pedal:
 
     @property
     def holds(self) -> str | None:
+        if self._down:
+            return f"key {min(self._down)} is held down"
         return self.fault if self._config.required else None
 
     @property
@@ -47,6 +53,9 @@ class Pedal:
                 return
             self._tried_ns = now_ns
             self._open()
+            self._ask()
+            for code in sorted(self._down):
+                press(f"pedal, key {code} is held down")
         while self._descriptor is not None:
             try:
                 data = os.read(self._descriptor, READ * EVENT.size)
@@ -63,6 +72,7 @@ class Pedal:
         return () if self._descriptor is None else (self._descriptor,)
 
     def close(self) -> None:
+        self._down.clear()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -77,6 +87,16 @@ class Pedal:
         else:
             self._fault = None
 
+    def _ask(self) -> None:
+        """Which keys are down now; where it cannot tell (what is no input device), what the events said stands."""
+        if self._descriptor is None:
+            return
+        state = bytearray(STATE)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._descriptor, EVIOCGKEY, state)
+            down = {code for code in range(KEYS + 1) if state[code // 8] >> code % 8 & 1}
+            self._down = down if self._config.key is None else down & {self._config.key}
+
     def _lose(self, press: Press) -> None:
         self.close()
         self._fault = f"{self._config.device}: unplugged"
@@ -86,7 +106,12 @@ class Pedal:
     def _hear(self, data: bytes, press: Press) -> None:
         with contextlib.suppress(struct.error):  # half an event: the kernel gives none
             for _, _, kind, code, value in EVENT.iter_unpack(data):
-                if kind == EV_KEY and value and self._config.key in (None, code):
-                    press(f"pedal, key {code}")
-                elif kind == EV_SYN and code == SYN_DROPPED and self._config.required:
+                if kind == EV_KEY and self._config.key in (None, code):
+                    if value:
+                        self._down.add(code)
+                        press(f"pedal, key {code}")
+                    else:
+                        self._down.discard(code)
+                elif kind == EV_SYN and code == SYN_DROPPED:
                     press("pedal: events were lost")
+                    self._ask()

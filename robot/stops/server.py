@@ -28,6 +28,7 @@ from .source import Source
 
 SAID = "stops.json"  # name, active and detail of every source
 LOOK_S = 0.02
+LOG_NS, LOG_LINES = 1_000_000_000, 5  # so many lines on presses in so long; the others are counted
 ALONE_NS = 1_000_000_000  # between two looks at whether anybody needs this process
 
 
@@ -50,6 +51,8 @@ class StopServer:
         self._needed = needed
         self._log = log
         self._faults: dict[str, str | None] = {}
+        self._logged: set[str] = set()
+        self._logged_ns, self._unlogged = 0, 0
 
     def run(self) -> None:
         """Serve."""
@@ -74,6 +77,7 @@ class StopServer:
             source.look(self._clock.now(), self._press)
             if source.holds is not None and self._page.pressed() is None:
                 self._press(f"{source.name}: {source.holds}")
+        self._count()
         faults = {source.name: source.fault for source in self._sources}
         if faults != self._faults:
             for name, fault in faults.items():
@@ -85,7 +89,22 @@ class StopServer:
 
     def _press(self, reason: str) -> None:
         self._page.press(f"e-stop {reason}")
+        self._count()
+        if reason in self._logged or len(self._logged) >= LOG_LINES:
+            self._unlogged += 1
+            return
+        if not self._logged:
+            self._logged_ns = self._clock.now()
+        self._logged.add(reason)
         self._log(f"pressed: {reason}")
+
+    def _count(self) -> None:
+        """Say how often it was pressed beside what is in the log: that lies in memory, and a flood must not fill it."""
+        if self._logged and self._clock.now() - self._logged_ns > LOG_NS:
+            if self._unlogged:
+                self._log(f"pressed {self._unlogged} more times")
+            self._logged.clear()
+            self._unlogged = 0
 
     def _say(self) -> None:
         content = [

@@ -95,10 +95,10 @@ def test_a_press_that_rearming_did_not_know_of_stays(guard):
     moved(guard)
     guard.estop("first")
     until(lambda: guard.mode == "estop" and np.abs(guard.arm_states["arm"].dq).max() < 0.05)
-    known = guard._stop.presses
+    known = guard._stop.mark
     guard.estop("second")
     with pytest.raises(GuardFault, match="pressed again"):
-        guard._ask(Order.REARM, presses=known)
+        guard._ask(Order.REARM, mark=known)
     assert guard.mode == "estop"
     guard.rearm()
     park(guard)

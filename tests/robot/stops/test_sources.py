@@ -1,21 +1,25 @@
 """Every e-stop source presses the page, and fails on the safe side; on real sockets and event streams."""
 
+import json
 import os
+import secrets
 import socket
 import sys
 import time
 import types
 
 import pytest
+from twinloop.launch.cli import main
 from twinloop.robot.clock import RealClock
 from twinloop.robot.errors import DeviceError, RigError, UsageError
+from twinloop.robot.process import sessions
 from twinloop.robot.rig import parse_rig
 from twinloop.robot.stops.client import Box, find_token
 from twinloop.robot.stops.config import EStops, GpioStop, PedalStop, SocketStop
 from twinloop.robot.stops.gpio import Contact
-from twinloop.robot.stops.network import Listener
+from twinloop.robot.stops.network import CLIENTS, SPARE, Listener
 from twinloop.robot.stops.page import StopPage
-from twinloop.robot.stops.pedal import EV_KEY, EV_SYN, EVENT, SYN_DROPPED, Pedal
+from twinloop.robot.stops.pedal import EV_KEY, EV_SYN, EVENT, EVIOCGKEY, SYN_DROPPED, Pedal
 from twinloop.robot.stops.server import StopServer, sources
 
 MS = 1_000_000
@@ -170,9 +174,97 @@ def test_a_flood_of_strangers_keeps_nobody_from_pressing(listening):
         seen.look(2)
     hear(seen, say(port, b"stop"))
     assert seen.pressed == ["socket: 127.0.0.1"]  # and the box was not thrown out
-    assert len(seen.source._clients) <= 16
+    assert len(seen.source._clients) <= CLIENTS + SPARE
     for connection in (*flood, box):
         connection.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"stop",
+        b"STOP now\n",
+        b"  Stop\r\n",
+        b"stop, now\n",
+        b"stop " + "手".encode() * 90 + b"\n",
+        b"stop " + b"x" * 9000,
+        b"nonsense\nstop\n",
+        b"y" * 5000 + b"\nstop\n",
+    ],
+)
+def test_a_press_that_has_arrived_counts_however_it_is_written(listening, sent):
+    seen, port = listening()
+    connection = socket.create_connection(("127.0.0.1", port), 5.0)
+    connection.sendall(sent)
+    connection.close()
+    seen.until(lambda: seen.pressed)
+    seen.look(5)
+    assert len(seen.pressed) == 1 and len(seen.pressed[0]) < 110 and not seen.source._clients
+
+
+def test_a_long_press_is_one_and_what_follows_it_is_heard(listening):
+    seen, port = listening()
+    connection = socket.create_connection(("127.0.0.1", port), 5.0)
+    connection.sendall(b"stop a" + b"x" * 300)
+    seen.until(lambda: seen.pressed)
+    connection.sendall(b"stop" * 100 + b"\nstop b\n")
+    seen.until(lambda: len(seen.pressed) > 1)
+    seen.look(3)
+    assert seen.pressed[1:] == ["socket: 127.0.0.1: b"]
+    connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"stop", b"stop\n"])
+def test_who_is_let_go_for_others_is_heard_before(listening, sent):
+    seen, port = listening()
+    press = socket.create_connection(("127.0.0.1", port), 5.0)
+    seen.until(lambda: seen.source._clients)
+    press.sendall(sent)
+    crowd = [socket.create_connection(("127.0.0.1", port), 5.0) for _ in range(CLIENTS)]
+    seen.look(3)
+    crowd += [socket.create_connection(("127.0.0.1", port), 5.0) for _ in range(CLIENTS)]
+    seen.look(3)
+    assert seen.pressed == ["socket: 127.0.0.1"]
+    for connection in (press, *crowd):
+        connection.close()
+
+
+def test_strangers_are_let_go_before_who_has_the_token(listening, tmp_path):
+    path = tmp_path / "token"
+    path.write_bytes(TOKEN)
+    path.chmod(0o600)
+    seen, port = listening(token_file=path)
+    friend = say(port, b"token " + TOKEN)
+    assert hear(seen, friend) == b"clear\n"
+    crowd = []
+    for _ in range(3 * CLIENTS):
+        crowd.append(socket.create_connection(("127.0.0.1", port), 5.0))
+        seen.look()
+    friend.sendall(b"stop\n")
+    seen.until(lambda: seen.pressed)
+    for connection in (friend, *crowd):
+        connection.close()
+
+
+def test_boxes_that_fill_every_place_leave_one_for_a_press(listening):
+    seen, port = listening()
+    boxes = [say(port, b"beat 5000") for _ in range(CLIENTS)]
+    for box in boxes:
+        assert hear(seen, box) == b"clear\n"
+    assert hear(seen, say(port, b"beat 5000")) == b"error full: 16 boxes are connected\n"
+    late = socket.create_connection(("127.0.0.1", port), 5.0)
+    seen.look(3)
+    assert not seen.pressed
+    late.sendall(b"stop\n")
+    assert hear(seen, late) == b"clear\n" and seen.pressed == ["socket: 127.0.0.1"]
+    for connection in (late, *boxes):
+        connection.close()
+
+
+def test_many_presses_at_once_are_one(listening):
+    seen, port = listening()
+    hear(seen, say(port, *[b"stop"] * 200))
+    assert len(seen.pressed) == 1
 
 
 def test_a_port_that_is_taken_is_said():
@@ -209,6 +301,54 @@ def test_the_chosen_key_presses_and_no_other(fifo):
         pedal.write(event(EV_SYN, SYN_DROPPED, 0))
         seen.look()
         assert seen.pressed[1:] == ["pedal: events were lost"]
+    seen.source.close()
+
+
+def test_events_that_were_lost_press_also_where_the_pedal_is_not_required(fifo):
+    seen = Looked(Pedal(PedalStop(str(fifo), required=False)))
+    with open(os.open(fifo, os.O_RDWR), "wb", buffering=0) as pedal:
+        seen.look()
+        pedal.write(event(EV_SYN, SYN_DROPPED, 0))
+        seen.look()
+    assert seen.pressed == ["pedal: events were lost"] and seen.source.holds is None
+    seen.source.close()
+
+
+def test_a_pedal_that_is_stood_on_keeps_the_stop_pressed(fifo):
+    seen = Looked(Pedal(PedalStop(str(fifo), key=57)))
+    with open(os.open(fifo, os.O_RDWR), "wb", buffering=0) as pedal:
+        seen.look()
+        pedal.write(event(EV_KEY, 57, 1))
+        seen.look(3)
+        assert len(seen.pressed) == 1 and "57 is held down" in seen.source.holds
+        pedal.write(event(EV_KEY, 57, 0))
+        seen.look()
+        assert seen.source.holds is None
+    seen.source.close()
+
+
+def test_a_pedal_that_was_down_before_is_asked_for(fifo, monkeypatch):
+    """The kernel's answer is feigned: no input device here."""
+    down = {57, 767}
+
+    def ioctl(_, request, state):
+        assert request == EVIOCGKEY == 0x80604518 and len(state) == 96
+        for code in down:
+            state[code // 8] |= 1 << code % 8
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    seen = Looked(Pedal(PedalStop(str(fifo), key=57)))
+    with open(os.open(fifo, os.O_RDWR), "wb", buffering=0) as pedal:
+        seen.look()
+        assert seen.pressed == ["pedal, key 57 is held down"] and "57" in seen.source.holds
+        down.clear()  # its release was among what was lost
+        pedal.write(event(EV_SYN, SYN_DROPPED, 0))
+        seen.look()
+        assert seen.source.holds is None
+        down.add(57)
+        pedal.write(event(EV_SYN, SYN_DROPPED, 0))
+        seen.look()
+        assert "57" in seen.source.holds
     seen.source.close()
 
 
@@ -326,10 +466,12 @@ def test_what_holds_presses_again_after_a_re_arming_and_only_then(tmp_path, fifo
     server = StopServer(tmp_path, page, sources(stops, lambda: False), RealClock(), lambda: True, said.append)
     for _ in range(5):
         server.look()
-    assert page.presses == 1 and page.pressed().startswith("e-stop pedal: ") and page.looks == 5
-    page.take_back(1)
+    first = page.mark
+    assert said.count(f"pressed: {page.pressed().removeprefix('e-stop ')}") == 1 and page.looks == 5
+    assert page.pressed().startswith("e-stop pedal: ")
+    page.take_back(first)
     server.look()
-    assert page.presses == 2 and page.pressed() is not None
+    assert page.mark != first and page.pressed() is not None
     assert (tmp_path / "stops.json").read_text().count('"active": false') == 1
     page.close()
 
@@ -339,6 +481,91 @@ def test_two_presses_are_two():
     seen = Looked(Pedal(PedalStop("/nowhere")))
     seen.source._hear(event(EV_KEY, 1, 1) + event(EV_KEY, 1, 1), seen.pressed.append)
     assert len(seen.pressed) == 2
+
+
+def test_presses_at_the_same_moment_as_each_other_and_a_re_arming_stay(tmp_path, monkeypatch):
+    """Two pressers that both saw the page as it was; somebody knew of the first press alone and takes it back."""
+    pages = [StopPage(tmp_path) for _ in range(3)]
+    for page in pages:
+        page.open()
+    guard, one, other = pages
+    draw = secrets.randbits
+
+    def overtaken(bits):  # the other one's press, and the re-arming, fall into the middle of this one
+        monkeypatch.setattr(secrets, "randbits", draw)
+        other.press("other")
+        guard.take_back(guard.mark)
+        return draw(bits)
+
+    monkeypatch.setattr(secrets, "randbits", overtaken)
+    one.press("one")
+    assert guard.pressed() is not None
+    guard.take_back(guard.mark)
+    assert guard.pressed() is None
+    for page in pages:
+        page.close()
+
+
+def test_a_reason_that_is_no_text_presses_all_the_same(tmp_path):
+    page = StopPage(tmp_path)
+    page.open()
+    page.press("stop \udcff")
+    assert page.pressed() == "stop ?"
+    page.close()
+
+
+@pytest.fixture
+def two_guards(tmp_path, monkeypatch):
+    """Folders of sessions whose guard is this process; the second's page cannot be opened."""
+    folders = []
+    for name in ("left", "right"):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        (folders[-1] / "plan.json").write_text(json.dumps({"rig": {"name": name}}))
+        (folders[-1] / "hello.json").write_text(json.dumps({"pid": os.getpid()}))
+    page = StopPage(folders[0])
+    page.open()
+    (folders[1] / "estop").mkdir()
+    monkeypatch.setattr(sessions, "running", lambda: folders)
+    yield page, folders
+    page.close()
+
+
+def test_a_guard_that_could_not_be_stopped_is_named(two_guards, capfd):
+    page, folders = two_guards
+    assert main(["estop", "--reason", "hand"]) == 1
+    assert page.pressed() == "hand"
+    told = "".join(capfd.readouterr())
+    assert "stopped: left" in told and f"NOT stopped: right (process {os.getpid()})" in told
+    (folders[1] / "estop").rmdir()
+    assert main(["estop"]) == 1  # its page is gone
+    assert "NOT stopped: right" in "".join(capfd.readouterr())
+    StopPage(folders[1]).open()
+    assert main(["estop"]) == 0
+
+
+def test_a_flood_of_presses_fills_no_log(tmp_path):
+    class Flood:
+        name, fault, holds, detail = "flood", None, None, ""
+
+        def look(self, now_ns, press):
+            press("same")
+            press(f"other {now_ns}")
+
+        def descriptors(self):
+            return ()
+
+    page, said = StopPage(tmp_path), []
+    clock = types.SimpleNamespace(t=0)
+    clock.now = lambda: clock.t
+    page.open()
+    server = StopServer(tmp_path, page, [Flood()], clock, lambda: True, said.append)
+    for _ in range(1000):  # 2 s
+        server.look()
+        clock.t += 2 * MS
+    assert said[1:3] == ["pressed: other 0", "flood: ready"] and said[0] == "pressed: same"
+    assert len(said) < 20 and any(line.startswith("pressed ") and "more times" in line for line in said)
+    page.close()
 
 
 @pytest.mark.parametrize(
