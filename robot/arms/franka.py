@@ -10,6 +10,7 @@ guard's end, is a communication error to the robot: it stops and holds.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from .remote import remote_devices
 STIFFNESS = (600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0)
 DAMPING = (50.0, 50.0, 50.0, 50.0, 30.0, 25.0, 15.0)
 PAUSE_TICKS = 4  # of the guard; goals further apart have no speed between them
-STOP_S = 1.5  # for the arm to come to rest; franky gives up after 2 s
-ANY_M = 0.1  # how far from the goal the hand may find an object: anywhere
+STOP_S = 1.5  # for the arm to come to rest
+HELD_M = 0.003  # short of its goal by that much, the hand has something between its fingers
 WAY_OUT = "look at the robot, then press and release its user stop, or recover it in Desk"
 
 
@@ -46,17 +47,14 @@ class FrankaController:
     def __init__(
         self, address: str, spec: JointSpec, period_ns: float, clock: Clock, hand: GripperConfig | None
     ) -> None:
-        self._address = address
-        self._spec = spec
-        self._period_ns = period_ns
-        self._clock = clock
-        self._config = hand
+        self._address, self._spec, self._period_ns = address, spec, period_ns
+        self._clock, self._config = clock, hand
         self.realtime = "Enforce"  # "Ignore": without a real-time kernel, which only a simulator forgives
         self._sdk: Any = None
         self._robot: Any = None
         self._motion: Any = None
         self._hand: Hand | None = None
-        self._seen = -1  # ms, the robot's time
+        self._seen = -1.0  # ms, the robot's time
         self._last: tuple[F64, int, bool] = (np.zeros(spec.n), 0, False)  # goal, when, does it have a speed
 
     def connect(self) -> None:
@@ -86,10 +84,9 @@ class FrankaController:
             ended_by = "" if self._robot.is_in_control else "the torque loop ended"
         except self._sdk.Exception as error:
             ended_by = str(error)
-        time_ms = state.time.to_msec()
-        if time_ms == self._seen and not ended_by:
+        seen, self._seen = self._seen, state.time.to_msec()
+        if self._seen == seen and not ended_by:
             return None
-        self._seen = time_ms
         width_m, width_ns = (np.nan, 0) if self._hand is None else self._hand.latest
         q, dq, tau = (np.array(values) for values in (state.q, state.dq, state.tau_J))
         nan, faults = np.full(q.size, np.nan), (f"{ended_by}; {WAY_OUT}",) if ended_by else ()
@@ -112,7 +109,8 @@ class FrankaController:
             ended(self._stop, robot)
 
     def _stop(self, robot: Any) -> None:
-        if robot.is_in_control:  # `stop()` would break the torque off, this brings the arm to rest
+        """Bring the arm to rest; franky's own `stop` would break the torque off."""
+        if robot.is_in_control:
             robot.move(self._sdk.TorqueStopMotion(), asynchronous=True)
             robot.join_motion(STOP_S)
 
@@ -129,22 +127,23 @@ class FrankaController:
 
 
 class FrankaHand:
-    """The Franka Hand's calls; implements `HandCalls`. Closing is a grasp, with the rig's force, at any width."""
+    """The Franka Hand's calls; implements `HandCalls`. What keeps it from closing further, it grasps."""
 
     def __init__(self, sdk: Any, address: str, config: GripperConfig) -> None:
-        self._sdk = sdk
-        self._config = config
+        self._sdk, self._config = sdk, config
         self._gripper: Any = sdk.Gripper(address)
 
     def width(self) -> float:
         return float(self._gripper.width)
 
     def move(self, width_m: float, closing: bool) -> None:
-        speed = self._config.speed_m_s
-        if closing:
-            self._gripper.grasp_async(width_m, speed, self._config.force_n, ANY_M, ANY_M).get()
-        else:
-            self._gripper.move_async(width_m, speed).get()
+        if closing and self._gripper.is_grasped:
+            return  # `move` would let go of it
+        hand, speed = self._gripper, self._config.speed_m_s
+        with contextlib.suppress(self._sdk.CommandException):  # it did not get there
+            hand.move_async(width_m, speed).get()
+        if closing and (found_m := hand.width) > width_m + HELD_M:
+            hand.grasp_async(found_m, speed, self._config.force_n, HELD_M, HELD_M).get()
 
     def close(self) -> None:
         del self._gripper

@@ -29,6 +29,8 @@ class World:
         self.q = np.array([0.0, -0.7, 0.0, -2.2, 0.0, 1.6, 0.7])
         self.dq = np.zeros(7)
         self.width = self.width_goal = 0.04
+        self.object_m = 0.0  # what lies between the fingers, 0 = nothing
+        self.force_n = 0.0  # of a grasp
         self.up, self.links = True, 0
         self.errors: list[str] = []
         self.motion: Any = None
@@ -129,12 +131,26 @@ def fake(world: World) -> SimpleNamespace:
             with world.lock:
                 return self.reach().width
 
+        @property
+        def is_grasped(self) -> bool:
+            return world.force_n > 0.0
+
         def move_async(self, width: float, speed: float) -> SimpleNamespace:
-            with world.lock:
-                self.reach().width_goal = width
-            return SimpleNamespace(get=lambda: True)
+            with self.reach().lock:
+                world.force_n, world.width_goal = 0.0, max(width, world.object_m)
+            blocked = width < world.object_m
+            return SimpleNamespace(get=lambda: self._arrive(blocked))
 
         def grasp_async(self, width: float, speed: float, force: float, inner: float, outer: float):
-            return self.move_async(width, speed)
+            assert abs(width - world.object_m) < inner, "without an object there, a hand shuts"
+            world.force_n = force
+            return SimpleNamespace(get=lambda: True)
+
+        def _arrive(self, blocked: bool) -> bool:
+            while abs(self.width - world.width_goal) > 1e-4:
+                time.sleep(0.002)
+            if blocked:
+                raise franky.CommandException("libfranka gripper: command failed")
+            return True
 
     return SimpleNamespace(**{**vars(franky), "Robot": Robot, "Gripper": Gripper})
