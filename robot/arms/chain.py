@@ -5,51 +5,27 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from ..buses import Bus
 from ..errors import DeviceError
 from ..interfaces import Clock
 from .family import Family, Feedback, Watchdog
+from .motor import TURN, Motor, Reading, in_joint
 
 log = logging.getLogger(__name__)
 
-TURN = 2.0 * math.pi  # rad
 ATTEMPTS = 50  # cycles, 0.2 s, in which every motor must answer once, while opening
+OUTSIDE_RAD = 0.3  # a joint that is opened may stand that far outside its range: it sagged, it was pushed
 NEAR_RAD = 0.02  # a first goal after an interruption may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
 LOOK_NS = 20_000_000  # between two looks at the torque of one servo after the other
 SILENT_NS = 40_000_000  # a motor without an answer for that long is named, before its arm is stale
+NO_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType({})
 INTERRUPTED: Mapping[str, str] = MappingProxyType(  # fault -> what happened
     {"lost_power": "lost its power", "motor_watchdog": "stopped by itself, since nobody spoke to it"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Motor:
-    """A joint's servo (or two, on one shaft) and how its encoder lies in the joint."""
-
-    name: str
-    ids: tuple[int, ...]  # the first one's encoder is the joint's; the others turn with it
-    zero_rad: float  # joint angle (m for a prismatic one) in the middle of the encoder's range
-    sign: int = 1  # -1: the encoder counts against the joint
-    mirrored: tuple[bool, ...] = (False,)  # by id: mounted the other way round
-    servo: str = "sts3215"  # kind
-    registers: Mapping[str, int] = field(default_factory=dict)  # what its servos are set to, by register
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One motor's last answer, in the joint's direction."""
-
-    t_ns: int
-    q: float  # rad
-    dq: float  # rad/s
-    tau: float  # N·m, all its servos together
-    temperature_c: float
-    voltage_v: float
-    faults: tuple[str, ...]
 
 
 class ServoChain:
@@ -83,6 +59,8 @@ class ServoChain:
         self._dropped: dict[
             str, str
         ] = {}  # motor that was interrupted -> fault; obeys no goal that is not near
+        self._ranges: dict[str, tuple[float, float]] = {}  # rad, of the joints that are open
+        self._ahead: dict[str, float] = {}  # motor -> rad, whole turns, by which its encoder is ahead
         self._shifts: dict[int, float] = {}  # id -> turns by which its encoder is ahead of its shaft's first
         self._led: set[int] = set()  # ids that have had a goal
         self._unsure: set[int] = set()  # ids whose torque may be off
@@ -90,12 +68,19 @@ class ServoChain:
         self._watched: set[int] = set()  # ids whose watchdog is known to be armed
         self._heard_ns: dict[int, int] = {}  # id -> its latest answer
 
-    def open(self, user: str, names: Sequence[str]) -> None:
-        """Make the motors `names` hold where they are: goal := present, then torque on. Raises `DeviceError`."""
+    def open(
+        self, user: str, names: Sequence[str], ranges: Mapping[str, tuple[float, float]] = NO_RANGES
+    ) -> None:
+        """Make the motors `names` hold where they are: goal := present, then torque on.
+
+        Where servos count turns, and forget them without power, an angle outside its range in `ranges`, rad, is taken
+        for the one in it that is whole turns away. Raises `DeviceError`, for one that stays far outside, too.
+        """
         if not self._users:
             self.bus.open()
         self._users.add(user)
-        self._energise(names)
+        self._ranges.update(ranges)
+        self._energise(names, opening=True)
 
     def close(self, user: str, names: Sequence[str]) -> None:
         """Let go of `names`; the last user closes the port. Raises the first error, after trying all."""
@@ -170,7 +155,7 @@ class ServoChain:
         turns: dict[int, float] = {}
         for name, angle in goals_rad.items():
             motor = self._motors[name]
-            first = motor.sign * (angle - motor.zero_rad) / TURN
+            first = motor.sign * (angle + self._ahead.get(name, 0.0) - motor.zero_rad) / TURN
             for id, mirrored in zip(motor.ids, motor.mirrored, strict=True):
                 shifted = first + self._shifts.get(id, 0.0)
                 turns[id] = -shifted if mirrored else shifted
@@ -181,7 +166,7 @@ class ServoChain:
                 self._lost_ns = self._clock.now()
             raise
 
-    def _hold(self, names: Sequence[str]) -> None:
+    def _hold(self, names: Sequence[str], opening: bool) -> None:
         """Goal := present, each servo's own: two on one shaft are never told to pull against one another."""
         seen: dict[int, Feedback] = {}
         waiting = list(names)  # what was read before is no present position
@@ -194,6 +179,8 @@ class ServoChain:
                 break
         if waiting:
             raise DeviceError(f"{', '.join(waiting)}: no answer; check power, cables and ids")
+        for name in names:
+            self._place(name, opening)
         latest = self._latest(names)
         for motor in (self._motors[name] for name in names):
             ends = [
@@ -202,6 +189,26 @@ class ServoChain:
             ]
             self._shifts.update({id: end - ends[0] for id, end in zip(motor.ids, ends, strict=True)})
         self._send({name: reading.q for name, reading in zip(names, latest, strict=True)})
+
+    def _place(self, name: str, opening: bool) -> None:
+        """Find the turn in which a joint stands. Raises `DeviceError` when it is opened far outside its range."""
+        if name not in self._ranges:
+            return
+        low, high = self._ranges[name]
+        reading = self._readings[name]
+
+        def outside(q: float) -> float:
+            return max(low - q, q - high, 0.0)
+
+        turned = reading.q - TURN * round((reading.q - (low + high) / 2.0) / TURN)
+        if self._family.counts_turns and outside(turned) < outside(reading.q):
+            self._ahead[name] = self._ahead.get(name, 0.0) + reading.q - turned
+            self._readings[name] = reading = replace(reading, q=turned)
+        if opening and outside(reading.q) > OUTSIDE_RAD:
+            raise DeviceError(
+                f"{name}: stands at {reading.q:.2f}, its range is {low:.2f}..{high:.2f} rad; move it there by hand, "
+                "with its power off, or calibrate the arm"
+            )
 
     def _latest(self, names: Sequence[str]) -> list[Reading]:
         since = self._clock.now() - SILENT_NS
@@ -223,7 +230,9 @@ class ServoChain:
             t_ns = (asked_ns + self._clock.now()) // 2
             for motor in self._motors.values():
                 if answers.keys() >= set(motor.ids):
-                    self._readings[motor.name] = _in_joint(motor, [answers[id] for id in motor.ids], t_ns)
+                    self._readings[motor.name] = in_joint(
+                        motor, [answers[id] for id in motor.ids], t_ns, self._ahead.get(motor.name, 0.0)
+                    )
         except DeviceError:
             self._lost_ns = self._clock.now()
             raise
@@ -302,33 +311,14 @@ class ServoChain:
             "port back; %s", f"lost their power: {', '.join(sorted(dropped))}" if dropped else "all held"
         )
 
-    def _energise(self, names: Sequence[str]) -> None:
+    def _energise(self, names: Sequence[str], *, opening: bool = False) -> None:
         """Goal := present, then torque on."""
         ids = [id for name in names for id in self._motors[name].ids]
         self._led -= set(ids)
         self._watched -= set(ids)
         for id in ids:
             self._family.prepare(self.bus, id)
-        self._hold(names)
+        self._hold(names, opening)
         for id in ids:
             self._family.torque(self.bus, id, True)
             self._on.add(id)
-
-
-def _in_joint(motor: Motor, seen: Sequence[Feedback], t_ns: int) -> Reading:
-    signs = [motor.sign * (-1 if mirrored else 1) for mirrored in motor.mirrored]
-    torques = [sign * each.torque_n_m for sign, each in zip(signs, seen, strict=True)]
-    first = seen[0]
-    return Reading(
-        t_ns,
-        motor.zero_rad + signs[0] * first.turns * TURN,
-        signs[0] * first.turns_s * TURN,
-        sum(torques),
-        max(each.temperature_c for each in seen),
-        min(each.voltage_v for each in seen),
-        tuple(
-            fault if len(seen) == 1 else f"servo {id}: {fault}"
-            for id, each in zip(motor.ids, seen, strict=True)
-            for fault in each.faults
-        ),
-    )

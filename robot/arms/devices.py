@@ -42,7 +42,8 @@ class ChainArm:
         return self._chain.watchdog_ns
 
     def open(self) -> None:
-        self._chain.open(self.name, self._spec.names)
+        names, low, high = self._spec.names, self._spec.q_min.tolist(), self._spec.q_max.tolist()
+        self._chain.open(self.name, names, dict(zip(names, zip(low, high, strict=True), strict=True)))
 
     def read(self) -> ArmState:
         """One cycle of the bus, or what the gripper's gave; the time is that of the oldest joint."""
@@ -94,7 +95,7 @@ class ChainGripper:
         return self._spec
 
     def open(self) -> None:
-        self._chain.open(self.name, [self._motor])
+        self._chain.open(self.name, [self._motor], {self._motor: self._model.gripper_range()})
 
     def read(self) -> GripperState:
         seen = self._chain.cycle(self.name, [self._motor])[0]

@@ -53,6 +53,11 @@ class Family(Protocol):
         """None: the servos have none, and hold their last goal for ever."""
         ...
 
+    @property
+    def counts_turns(self) -> bool:
+        """Whether encoders count on past a turn, and forget whole ones without power."""
+        ...
+
     def read(self, bus: Bus, ids: Sequence[int]) -> dict[int, Feedback]:
         """What every servo reports; one cycle's worth."""
         ...

@@ -33,6 +33,7 @@ class Sts3215Family:
     """Registers of the STS3215."""
 
     watchdog = None
+    counts_turns = False
 
     def read(self, bus: Bus, ids: Sequence[int]) -> dict[int, Feedback]:
         answers = bus.sync_read(ids, PRESENT, FEEDBACK_BYTES)

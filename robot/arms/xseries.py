@@ -23,8 +23,8 @@ from ..buses.bus import ATTEMPTS, SETUP_NS
 from ..buses.dynamixel import ALERT, REBOOT, fast_sync_read
 from ..buses.framing import PING
 from ..errors import DeviceError, RigError, nearest
-from .chain import Motor
 from .family import Feedback, WatchdogState
+from .motor import Motor
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,8 @@ class XSeriesFamily:
     damaged bit or missing servo costs all of its answers, so the cycle after such a one is read plainly, and so are
     the next until everybody answers again. Raises `RigError` for a servo or a register that is not known.
     """
+
+    counts_turns = True  # in both modes that an arm uses
 
     def __init__(self, motors: Iterable[Motor]) -> None:
         self.watchdog = BusWatchdog()

@@ -112,6 +112,21 @@ def test_the_goal_is_where_the_servo_stands_before_torque_comes_on(bus, clock):
     assert max(goals) < min(torques)
 
 
+@pytest.mark.parametrize("counts", [2048 - 700, 2048 + 3000])
+def test_a_joint_far_outside_its_range_is_not_opened(bus, clock, counts):
+    """Whole turns are none of an STS3215's: it forgets none, and has no more than one."""
+    bus.counts[3] = counts
+    q = -(counts - 2048) / 4096 * TURN
+    chain = ServoChain(bus, Sts3215Family(), MOTORS, clock)
+    with pytest.raises(
+        DeviceError, match=f"elbow: stands at {q:.2f}, its range is -0.70..0.70 rad;.*calibrate"
+    ):
+        chain.open("arm", ARM, {"lift": (-2.0, 2.0), "elbow": (-0.7, 0.7)})
+    assert not written(bus, TORQUE) and not written(bus, GOAL)
+    bus.counts[3] = 2048 + round(0.9 / TURN * 4096)
+    chain.open("arm", ARM, {"lift": (-2.0, 2.0), "elbow": (-0.7, 0.7)})
+
+
 def test_what_is_set_already_is_not_written_again(bus, chain):
     assert not [e for e in bus.log if isinstance(e, tuple) and e[1] not in (GOAL, TORQUE)]
 

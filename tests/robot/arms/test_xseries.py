@@ -298,6 +298,53 @@ def test_a_port_that_comes_back_forgets_no_motor_that_was_stopped_before(cell, c
         chain.command({"lift": cell.angles()["lift"] + 0.5})
 
 
+# ---------------------------------------------------------------- turns
+
+
+def test_the_turn_that_an_encoder_forgets_without_power_is_found_by_the_joints_range():
+    cell = Cell({"operating_mode": EXTENDED})
+    cell.lift.turns, cell.elbow.turns = 1.1, -0.1  # their encoders begin anew at 0: a turn off
+    for servo in cell.servos.values():
+        servo.power_cycle()
+    cell.wait(200)
+    start = cell.angles()
+    chain = cell.host()
+    chain.open("arm", ARM, dict.fromkeys(ARM, (-4.5, 0.5)))
+
+    def read():
+        return {name: reading.q for name, reading in zip(ARM, chain.cycle("arm", ARM), strict=True)}
+
+    assert read() == pytest.approx(start, abs=2e-3)
+    cell.wait(100)
+    assert cell.angles() == pytest.approx(start, abs=2e-3)
+    goals = {name: angle + 0.3 for name, angle in start.items()}
+    cell.drive(chain, goals, 400)
+    assert read() == pytest.approx(goals, abs=3e-3) == cell.angles()
+    cell.servos[4].power_cycle()
+    cell.elbow.turns -= 0.2 / TURN
+    for _ in range(40):
+        with contextlib.suppress(DeviceError):
+            if chain.cycle("arm", ARM)[1].faults:
+                break
+        cell.wait(5)
+    cell.wait(100)
+    fell = goals | {"elbow": goals["elbow"] - 0.2}
+    assert read() == pytest.approx(fell, abs=0.02) == cell.angles()
+
+
+def test_a_turn_in_the_range_is_kept_and_a_pose_outside_of_it_that_no_turn_explains_is_refused(cell):
+    chain, start = cell.host(), cell.angles()
+    chain.open("arm", ARM, {"lift": (-4.0, 4.0), "elbow": (start["elbow"] + 0.2, 1.0)})  # it sagged
+    for name, reading in zip(ARM, chain.cycle("arm", ARM), strict=True):
+        assert reading.q == pytest.approx(start[name], abs=2e-3)
+    chain.close("arm", ARM)
+    with pytest.raises(
+        DeviceError, match=r"elbow: stands at -0.63, its range is 0.20..1.00 rad; move it there by"
+    ):
+        cell.host().open("arm", ARM, {"elbow": (0.2, 1.0)})
+    assert cell.get("torque") == [0, 0, 0]
+
+
 # ---------------------------------------------------------------- faults and losses
 
 
