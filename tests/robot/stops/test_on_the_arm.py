@@ -83,10 +83,15 @@ def test_every_source_presses_and_is_named_and_a_guard_started_anew_still_has_th
     os.write(pedal, EVENT.pack(0, 0, EV_KEY, 57, 1))
     until(lambda: guard.mode == "estop")
     assert guard.reason == "e-stop pedal, key 57"
+    guard.rearm()
+    until(lambda: guard.mode == "estop" and "held down" in guard.reason)  # somebody stands on it
+    os.write(pedal, EVENT.pack(0, 0, EV_KEY, 57, 0))
+    time.sleep(0.2)  # seen by the sources' process: nothing tells that from here
     rearm(guard)
 
     os.kill(guard_pid(guard._folder), signal.SIGKILL)
-    os.write(pedal, EVENT.pack(0, 0, EV_KEY, 57, 1))  # while there is no guard
+    for value in (1, 0):  # while there is no guard
+        os.write(pedal, EVENT.pack(0, 0, EV_KEY, 57, value))
     until(lambda: guard.status.epoch == 1 and guard.mode == "estop")
     assert guard.reason == "e-stop pedal, key 57"
     rearm(guard)
