@@ -12,6 +12,7 @@ import pytest
 
 COMMANDS = (
     "demo",
+    "teleop",
     "record",
     "train",
     "eval",
