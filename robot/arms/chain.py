@@ -21,6 +21,7 @@ OUTSIDE_RAD = 0.3  # a joint that is opened may stand that far outside its range
 NEAR_RAD = 0.02  # a first goal after an interruption may be that far from where the motor stands
 AGAIN_NS = 200_000_000  # between two attempts to open a port that went away
 LOOK_NS = 20_000_000  # between two looks at the torque of one servo after the other
+LATE_NS = 80_000_000  # a look waits that long for a cycle in which all answer
 SILENT_NS = 40_000_000  # a motor without an answer for that long is named, before its arm is stale
 NO_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType({})
 INTERRUPTED: Mapping[str, str] = MappingProxyType(  # fault -> what happened
@@ -40,9 +41,9 @@ class ServoChain:
 
     A servo that lost its power alone is found by its torque, which is off: it is looked at before a servo that
     missed an answer is trusted again, and of one servo after the other, 20 ms apart, so of six within 0.12 s and of
-    nine within 0.18 s. A cycle makes one such look, or one at watchdogs, beyond its reading. What went limp is told
-    to stand where it is, which takes that cycle longer, and obeys no goal that is not near; one that let go for a
-    fault that it reports stays as it is.
+    nine within 0.18 s; 0.1 s apart while one is silent, whose answer the cycle waited for. A cycle makes one such
+    look, or one at watchdogs, beyond its reading. What went limp is told to stand where it is, which takes that cycle
+    longer, and obeys no goal that is not near; one that let go for a fault that it reports stays as it is.
     """
 
     def __init__(self, bus: Bus, family: Family, motors: Sequence[Motor], clock: Clock) -> None:
@@ -240,7 +241,10 @@ class ServoChain:
 
     def _look(self, answers: Mapping[int, Feedback], now_ns: int) -> None:
         """Find servos whose torque went off, and make them hold once their motor's servos all answer."""
-        self._unsure |= self._on - answers.keys()
+        missing = self._on - answers.keys()
+        self._unsure |= missing
+        if missing and now_ns < self._look_ns + LATE_NS:  # this cycle has waited a deadline already
+            return
         if now_ns >= self._look_ns and self._on:
             self._look_ns = now_ns + LOOK_NS
             self._looked = min((id for id in self._on if id > self._looked), default=min(self._on))
