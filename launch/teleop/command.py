@@ -33,6 +33,7 @@ from ..live_recording import live_spec
 from ..progress import say
 from ..workers import PolicyNeeds, WorldPlan, policy_needs
 from .cell import Cell, RigCell, TwinCell
+from .desk import Desk
 from .line import Line
 from .match import check_match, next_seed, with_devices
 from .operator import Operator
@@ -143,9 +144,8 @@ def run(asked: Asked) -> int:
             info=info,
             timed=not isinstance(cell, TwinCell) or name != "scripted",
         )
-        session = Session(
-            plan, cell, hand, takes, tally, terminal=terminal, page=page, voice=voice, line=line
-        )
+        desk = Desk(hand, wall, terminal=terminal, page=page, voice=voice, line=line)
+        session = Session(plan, cell, desk, takes, tally)
         if terminal is not None:
             say(f"keys: {key_line()}")
         if (how := getattr(sys.modules[type(device).__module__], "HELP", None)) is not None:

@@ -20,23 +20,19 @@ from ...robot.interfaces import Agent
 from ...robot.loop import ControlLoop
 from ...robot.types import Applied, Observation, Step
 from ...teleop.cartesian import CartesianAgent
-from ...teleop.hand import Hand
-from ...teleop.keyboard import Keyboard
-from ...teleop.page import PageProcess
 from ...teleop.takeover import Takeover
 from ..stopping import deferred
 from .cell import Cell
-from .line import EVERY_NS, Line, Standing
+from .desk import Desk
+from .line import Standing
 from .rates import Rates
 from .takes import Takes
 from .tally import Tally
-from .voice import Voice
 
 COUNTDOWN = 3  # s
 FOREVER_NS = 2**62
 POLL_NS = 20_000_000
 JUDGE_EVERY = 3  # steps between two looks at whether the task is done
-SHOWN_NS = 2_000_000_000  # a clamp is named so long
 # Of the guard's acts: keys begin and end motions at once, and a grasp is meant.
 QUIET = ("acceleration", "jerk", "expired", "rejected_expired", "gripper_force", "gripper_hold")
 LATCHED = ("fault", "estop")
@@ -60,36 +56,28 @@ class Plan:
 
 
 class Session:
-    """Runs `plan` in `cell` with `hand`; everything given is open, and is closed by whoever opened it."""
+    """Runs `plan` in `cell` for whoever sits at `desk`; all of them are open, and closed by whoever opened them."""
 
     def __init__(
         self,
         plan: Plan,
         cell: Cell,
-        hand: Hand,
+        desk: Desk,
         takes: Takes,
         tally: Tally,
-        *,
-        terminal: Keyboard | None = None,
-        page: PageProcess | None = None,
-        voice: Voice | None = None,
-        line: Line | None = None,
     ) -> None:
         self._plan = plan
         self._cell = cell
-        self._hand = hand
+        self._desk = desk
+        self._hand = desk.hand
         self._takes = takes
-        self._terminal = terminal
-        self._page = page
-        self._voice = voice or Voice(quiet=True)
-        self._line = line or Line()
         self.tally = tally
         self.state = "idle"
         self._wall = RealClock()
         self._period_ns = round(1e9 / cell.rig.control_hz)
         fps = {name: cell.rig.cameras[name].fps for name in plan.cameras}
         self._rates = Rates(self._period_ns, fps, plan.timed)
-        self._person = CartesianAgent(hand, cell.rig, plan.arm)
+        self._person = CartesianAgent(desk.hand, cell.rig, plan.arm)
         self._takeover: Takeover | None = None
         self._seed = plan.seed
         self._over = self._turn = False  # the session; this scene
@@ -100,13 +88,10 @@ class Session:
         self._counted = 0
         self._marks: list[float] = []
         self._objects: dict[str, list[float]] = {}  # where they stood when the episode began
-        self._clamp = ("", -SHOWN_NS)
         self._done: bool | None = None
         self._looks = 0
         self._slowed = 0.0
-        self._beat: int | None = None
-        self._told_ns = 0
-        self._asked_quit = self._lonely = False  # lonely: the page is gone, and that was said
+        self._asked_quit = False
         self.saved = 0  # episodes of this session that are in the dataset
         self._mine: list[int] = []  # their indices
         self._note = ""
@@ -145,7 +130,8 @@ class Session:
             self._stand()
             return False
         self._rates.restart()
-        self._takeover, self._clamp = None, ("", -SHOWN_NS)
+        self._takeover = None
+        self._desk.forget_clamps()
         if self._plan.policy is not None:
             policy = self._cell.policy(self._plan.policy)
             self._takeover = Takeover(policy, self._person, self._cell.rig, "correcting")
@@ -166,7 +152,7 @@ class Session:
     def _scene(self) -> None:
         """Let the hand move the arm until the scene has to be set up again, or the session is over."""
         agent: Agent = self._takeover or self._person
-        observers = (self, *([] if self._page is None else [self._page]))
+        observers = (self, *([] if self._desk.page is None else [self._desk.page]))
         loop = ControlLoop(self._cell.robot, agent, self._period_ns, observers)
         if self._again and self._cell.places:
             self._count_down(self._cell.robot.clock.now())
@@ -201,12 +187,12 @@ class Session:
             self._seed += 1
             self._mine.append(kept.index)
             self.tally.add(success, self._objects)
-            self._line.say(f"episode {kept.index}: {kept.rows} rows, {where}")
+            self._desk.say(f"episode {kept.index}: {kept.rows} rows, {where}")
         if kept.trouble:
-            self._line.say(f"recording: {kept.trouble}")
+            self._desk.say(f"recording: {kept.trouble}")
         _, behind = self._rates.found()
         for what in behind:
-            self._line.say(f"episode {kept.index}: marked, {what}")
+            self._desk.say(f"episode {kept.index}: marked, {what}")
 
     def _found(self) -> dict[str, Any]:
         """What the episode's info says at its end."""
@@ -249,7 +235,8 @@ class Session:
         self._pass_beat()
         if applied.mode in LATCHED:
             self._latched(obs, applied.mode)
-        self._feel(applied, obs.t_ns)
+        held = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET]
+        self._desk.feel(held, obs.t_ns)
         self._rates.look(self._wall.now(), obs)
         if self._looks % JUDGE_EVERY == 0 and (judged := self._cell.judge()) is not None:
             self._done = judged[0]
@@ -269,21 +256,9 @@ class Session:
 
     def _pass_beat(self) -> None:
         """The web hand's word to the guard's dead-man."""
-        if self._page is None or self._hand.device is not self._page:
-            return
-        beat = self._page.beat_ns()
-        if beat is not None and beat != self._beat:
-            self._beat = beat
-            age_ns = max(0, self._wall.now() - beat)
+        age_ns = self._desk.beat_age_ns()
+        if age_ns is not None:
             self._cell.guard.heartbeat(self._cell.robot.clock.now() - age_ns)
-
-    def _feel(self, applied: Applied, t_ns: int) -> None:
-        names = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET]
-        self._hand.feel(bool(names))
-        if names:
-            text = ", ".join(name.replace("_", " ") for name in names)
-            self._voice.ring(self._wall.now())
-            self._clamp = text, t_ns
 
     def _count_down(self, t_ns: int) -> None:
         self.state, self._hand.muted = "countdown", self._paused
@@ -327,16 +302,11 @@ class Session:
     # ---------------------------------------------------------------- controls
 
     def _pressed(self, t_ns: int | None = None) -> list[str]:
-        """What was pressed since the last look, wherever."""
-        found = [*self._hand.pressed(t_ns)]
-        if self._terminal is not None:
-            if self._terminal is not self._hand.device:
-                found += self._terminal.read(self._wall.now()).keys
-            if (note := self._terminal.answer()) is not None:
-                self._note = note
-                self._tell(f"note: {note}; it goes with the next episode" if note else "no note")
-        if self._page is not None and self._hand.device is not self._page:
-            found += self._page.controls()
+        """What was pressed since the last look, wherever; a note that was typed is taken."""
+        found = self._desk.pressed(t_ns)
+        if (note := self._desk.answer()) is not None:
+            self._note = note
+            self._tell(f"note: {note}; it goes with the next episode" if note else "no note")
         return found
 
     def _poll(self) -> bool:
@@ -345,7 +315,7 @@ class Session:
             self._press(control, None)
         if self.state != "reset":  # the way home is nobody's hand
             self._pass_beat()
-        if self._wall.now() - self._told_ns > EVERY_NS:
+        if self._desk.due:
             self._show(None)
         return self._over or self._cell.guard.mode in LATCHED
 
@@ -396,21 +366,20 @@ class Session:
         else:
             kept = self._takes.retract()
             if kept.index is None:
-                self._line.say(f"discard: {kept.trouble}")
+                self._desk.say(f"discard: {kept.trouble}")
                 return
             index = self._mine.pop()
             self.saved -= 1
             self.tally.remove_last()
-            self._line.say(f"episode {index}: thrown away")
-            self._voice.say("thrown away")
+            self._desk.say(f"episode {index}: thrown away")
+            self._desk.voice.say("thrown away")
             self._rates.restart()
 
     def _on_note(self, t_ns: int) -> None:
         if self.state == "recording":
             self._marks.append((t_ns - self._begun_ns) * 1e-9)
             self._tell(f"mark at {self._marks[-1]:.1f} s")
-        elif self._terminal is not None and self._terminal.line is None:
-            self._terminal.ask()
+        elif self._desk.ask():
             self._tell("type the note, then Enter")
 
     def _on_pause(self, t_ns: int) -> None:
@@ -437,7 +406,7 @@ class Session:
         if self.state != "recording":
             return
         self._verdict, self._turn = (success, judge, ended), True
-        self._voice.say({True: "success", False: "failure", None: "ended"}[success])
+        self._desk.voice.say({True: "success", False: "failure", None: "ended"}[success])
 
     def _rearm(self) -> None:
         if self._cell.guard.mode not in LATCHED:
@@ -462,36 +431,19 @@ class Session:
     def _tell(self, message: str, spoken: str = "") -> None:
         self._message = message
         if spoken:
-            self._voice.say(spoken)
+            self._desk.voice.say(spoken)
         self._show(None)
 
     def _show(self, t_ns: int | None) -> None:
-        now = self._wall.now()
-        if t_ns is not None and now - self._told_ns < EVERY_NS:
-            return
-        self._told_ns = now
+        """Now, or, with the time of a step, where it is due."""
         if t_ns is not None:
+            if not self._desk.due:
+                return
             self._slowed = 0.7 * self._slowed + 0.3 * self._cell.slowed
-        if self._page is not None and self._page.trouble and not self._lonely:
-            self._lonely = True
-            self._line.say(f"{self._page.trouble}; the session goes on without it")
-        standing = self._standing(t_ns)
-        self._line.show(standing, None if self._terminal is None else self._terminal.line)
-        if self._page is not None:
-            self._page.tell({**standing.for_page(), **self._page_fixed()})
-
-    def _page_fixed(self) -> dict[str, Any]:
-        rig = self._cell.rig.name
-        return {
-            "rig": rig,
-            "task": self._plan.text,
-            "device": self._hand.name,
-            "controls": list(self.controls),
-        }
+        fixed = {"rig": self._cell.rig.name, "task": self._plan.text, "device": self._hand.name}
+        self._desk.show(self._standing(t_ns), {**fixed, "controls": list(self.controls)})
 
     def _standing(self, t_ns: int | None) -> Standing:
-        text, at = self._clamp
-        recent = t_ns is not None and t_ns - at <= self._period_ns
         guard = self._cell.guard if self.state != "reset" or t_ns is not None else None
         running = self.state == "recording" and t_ns is not None
         assert t_ns is not None or not running
@@ -501,8 +453,8 @@ class Session:
             reason="" if guard is None else guard.reason,
             rate_hz=self._rates.hz,
             late=self._rates.late,
-            clamped=text if recent else "",
-            last_clamp=text,
+            clamped="" if t_ns is None else self._desk.clamped,
+            last_clamp=self._desk.clamp,
             episode=self.tally.episodes,
             elapsed_s=(t_ns - self._begun_ns) * 1e-9 if running and t_ns is not None else None,
             saved=self.tally.episodes,

@@ -9,10 +9,12 @@ import numpy as np
 from twinloop.launch.collect import dataset_spec
 from twinloop.launch.teleop.cell import TwinCell
 from twinloop.launch.teleop.command import truth
+from twinloop.launch.teleop.desk import Desk
 from twinloop.launch.teleop.session import Plan, Session
 from twinloop.launch.teleop.takes import PERSON, DryTakes, TwinTakes
 from twinloop.launch.teleop.tally import Tally
 from twinloop.launch.workers import WorldPlan
+from twinloop.robot.clock import RealClock
 from twinloop.robot.rig import load_rig
 from twinloop.sim.tasks import load_task
 from twinloop.teleop.hand import Hand
@@ -99,8 +101,9 @@ def run_session(
         takes = TwinTakes(root, spec, fps, lambda: truth(cell), intervening)
     try:
         takes.open()
-        hand = Hand(Scripted(person.hand), Clock(cell))
-        person.session = Session(Plan(TEXT, **plan), cell, hand, takes, Tally.of(root) if root else Tally())
+        clock = Clock(cell)
+        desk = Desk(Hand(Scripted(person.hand), clock), RealClock())
+        person.session = Session(Plan(TEXT, **plan), cell, desk, takes, Tally.of(root) if root else Tally())
         person.session.run()
     finally:
         cell.close()

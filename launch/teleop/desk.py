@@ -1,0 +1,101 @@
+"""The operator's desk: everything that a person presses, sees and hears, in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...robot.interfaces import Clock
+from ...teleop.hand import Hand
+from ...teleop.keyboard import Keyboard
+from ...teleop.page import PageProcess
+from .line import EVERY_NS, Line, Standing
+from .voice import Voice
+
+
+class Desk:
+    """`hand` moves the arm; `terminal` and `page` have controls beside it, where there are any. All are open."""
+
+    def __init__(
+        self,
+        hand: Hand,
+        wall: Clock,
+        *,
+        terminal: Keyboard | None = None,
+        page: PageProcess | None = None,
+        voice: Voice | None = None,
+        line: Line | None = None,
+    ) -> None:
+        self.hand = hand
+        self.page = page
+        self.voice = voice or Voice(quiet=True)
+        self._wall = wall
+        self._terminal = terminal
+        self._line = line or Line()
+        self._beat_ns: int | None = None
+        self._shown_ns = 0
+        self._lonely = False  # the page is gone, and that was said
+        self.clamp = ""  # what held the hand back last
+        self._clamped_ns: int | None = None
+
+    def pressed(self, t_ns: int | None = None) -> list[str]:
+        """Controls since the last look, wherever; `t_ns` is the loop's step, None between two scenes."""
+        found = [*self.hand.pressed(t_ns)]
+        if self._terminal is not None and self._terminal is not self.hand.device:
+            found += self._terminal.read(self._wall.now()).keys
+        if self.page is not None and self.hand.device is not self.page:
+            found += self.page.controls()
+        return found
+
+    def ask(self) -> bool:
+        """Ask for a line of text; false where there is no terminal, or one is being typed."""
+        if self._terminal is None or self._terminal.line is not None:
+            return False
+        self._terminal.ask()
+        return True
+
+    def answer(self) -> str | None:
+        """The text, once it is typed."""
+        return None if self._terminal is None else self._terminal.answer()
+
+    def beat_age_ns(self) -> int | None:
+        """How long ago the hand on the page gave word, if it has done so since the last call."""
+        if self.page is None or self.hand.device is not self.page:
+            return None
+        beat, before = self.page.beat_ns(), self._beat_ns
+        self._beat_ns = beat
+        return None if beat is None or beat == before else max(0, self._wall.now() - beat)
+
+    def feel(self, names: list[str], t_ns: int) -> None:
+        """The guard held the hand back at `t_ns`: by these limits, or by none."""
+        self.hand.feel(bool(names))
+        self._clamped_ns = t_ns if names else None
+        if names:
+            self.clamp = ", ".join(name.replace("_", " ") for name in names)
+            self.voice.ring(self._wall.now())
+
+    @property
+    def clamped(self) -> str:
+        """What holds the hand back now."""
+        return "" if self._clamped_ns is None else self.clamp
+
+    def forget_clamps(self) -> None:
+        self.clamp, self._clamped_ns = "", None
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show how the session stands."""
+        return self._wall.now() - self._shown_ns >= EVERY_NS
+
+    def show(self, standing: Standing, session: dict[str, Any]) -> None:
+        """`session`: what else the page shows of it."""
+        self._shown_ns = self._wall.now()
+        if self.page is not None and self.page.trouble and not self._lonely:
+            self._lonely = True
+            self.say(f"{self.page.trouble}; the session goes on without it")
+        self._line.show(standing, None if self._terminal is None else self._terminal.line)
+        if self.page is not None:
+            self.page.tell({**standing.for_page(), **session})
+
+    def say(self, text: str) -> None:
+        """A line that stays on the terminal."""
+        self._line.say(text)
