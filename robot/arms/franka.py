@@ -24,9 +24,7 @@ from .controller import Sample, VendorFault, ended, vendor_module
 from .hand import Hand
 from .remote import remote_devices
 
-# N·m/rad and N·m s/rad: those of `joint_impedance_control` among libfranka's examples.
-STIFFNESS = (600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0)
-DAMPING = (50.0, 50.0, 50.0, 50.0, 30.0, 25.0, 15.0)
+STIFFNESS = (50.0,) * 7  # N·m/rad, franky's own; damping is critical. Joint friction of 1 N·m is 0.02 rad
 PAUSE_TICKS = 4  # of the guard; goals further apart have no speed between them
 STOP_S = 1.5  # for the arm to come to rest
 HELD_M = 0.003  # short of its goal by that much, the hand has something between its fingers
@@ -67,7 +65,7 @@ class FrankaController:
         if self._robot.has_errors or state.robot_mode != sdk.RobotMode.Idle:
             raise VendorFault(f"robot mode {state.robot_mode.name} {state.last_motion_errors}; {WAY_OUT}")
         limits = {"lower_joint_limits": self._spec.q_min, "upper_joint_limits": self._spec.q_max}
-        self._motion = sdk.JointImpedanceTrackingMotion(np.array(STIFFNESS), np.array(DAMPING), **limits)
+        self._motion = sdk.JointImpedanceTrackingMotion(np.array(STIFFNESS), **limits)
         self.send(np.array(state.q), None)
         self._call(self._robot.move, self._motion, asynchronous=True)
         if self._config is not None and self._hand is None:
