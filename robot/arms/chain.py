@@ -57,9 +57,7 @@ class ServoChain:
         self._readings: dict[str, Reading] = {}
         self._lost_ns: int | None = None  # when the port went away, or was last tried
         self._on: set[int] = set()  # ids whose torque we switched on
-        self._dropped: dict[
-            str, str
-        ] = {}  # motor that was interrupted -> fault; obeys no goal that is not near
+        self._dropped: dict[str, str] = {}  # interrupted motor -> fault; obeys no goal that is not near
         self._ranges: dict[str, tuple[float, float]] = {}  # rad, of the joints that are open
         self._ahead: dict[str, float] = {}  # motor -> rad, whole turns, by which its encoder is ahead
         self._shifts: dict[int, float] = {}  # id -> turns by which its encoder is ahead of its shaft's first
