@@ -5,13 +5,16 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test setup system lint types check wheel clean
+.PHONY: demo test test-thorough setup system lint types check wheel clean
 
 demo: setup
 	$(BIN)/twinloop demo $(DEMO_ARGS)
 
 test: setup
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+test-thorough: setup
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m thorough $(TEST_ARGS)
 
 setup: system $(STAMP)
 

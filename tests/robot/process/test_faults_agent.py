@@ -156,8 +156,9 @@ def test_eight_busy_programs_cost_ticks_that_are_counted_and_not_made_up_for(emu
             CLOCK.sleep_until(now + 20 * MS)
         assert guard.status.epoch == 0
     finally:
-        for process in hogs:
+        for process in hogs:  # all, before any is waited for: one that is killed needs the core to end
             process.kill()
+        for process in hogs:
             process.wait()
         until(lambda: guard.mode in ("run", "hold"))
         if guard.mode == "hold":

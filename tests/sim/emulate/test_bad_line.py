@@ -44,7 +44,10 @@ def test_a_missing_answer_costs_the_deadline_and_no_more():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rig", "seconds", "longest_ms"), [("so101", 120, 5.0), ("koch", 15, 8.0)])
+@pytest.mark.parametrize(
+    ("rig", "seconds", "longest_ms"),
+    [("so101", 20, 5.0), ("koch", 8, 8.0), pytest.param("so101", 120, 5.0, marks=pytest.mark.thorough)],
+)
 def test_minutes_of_damaged_and_lost_answers_delay_no_cycle_and_move_nothing(rig, seconds, longest_ms):
     """Ten minutes: python benchmarks/bad_line.py."""
     done = subprocess.run(
