@@ -228,7 +228,7 @@ def drawn_servos(scene: Scene, draw: Mapping[str, Any]) -> dict[str, Motor]:
 
 
 class Twin:
-    """One live simulation of `scene`, from its current (possibly randomised) model values.
+    """One live simulation of `scene`, from its current (possibly randomised) model values; the arms rest.
 
     `draw` is the episode's randomisation (see `sim.randomize`); the keys read here are
     `sensing.encoder_bias` and `sensing.gripper_bias` (rad or m, one value a joint, arm after arm), and the
@@ -252,6 +252,9 @@ class Twin:
         biases = iter(np.ravel(self.draw.get("sensing.gripper_bias", [])).tolist())
         for name in scene.grippers:
             self.grippers[name] = TwinGripper(name, scene, self.data, self.clock, next(biases, 0.0), servos)
+        for name, index in scene.arms.items():  # zero is no pose that every arm can take
+            self.data.qpos[index.qpos] = scene.descriptions[name].rest_q_rad
+        self.settle()
 
     def set_arm(self, arm: str, q: F64, width_m: float | None = None) -> None:
         """Put `arm` at `q` (n,) rad, at rest, goals there too; before the episode starts."""
