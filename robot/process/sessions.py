@@ -57,8 +57,8 @@ def _supervisor(folder: Path) -> int | None:
 
 
 def press_all(reason: str) -> tuple[list[str], list[str]]:
-    """Press the e-stop of all of them. Returns the names of their rigs, and of each that could not be pressed its
-    name, process and why."""
+    """Press the e-stop of all of them. Returns of each its rig, ports and process, and of those that could not be
+    pressed also why."""
     pressed, failed = [], []
     for folder in running():
         page = StopPage(folder)
@@ -69,16 +69,20 @@ def press_all(reason: str) -> tuple[list[str], list[str]]:
             page.press(reason)
         except (OSError, DeviceError, ValueError) as error:
             if folder.exists():  # else it has ended meanwhile
-                failed.append(f"{_rig(folder)} (process {guard_pid(folder) or _supervisor(folder)}): {error}")
+                failed.append(f"{_session(folder)}: {error}")
         else:
-            pressed.append(_rig(folder))
+            pressed.append(_session(folder))
         finally:
             page.close()
     return pressed, failed
 
 
-def _rig(folder: Path) -> str:
+def _session(folder: Path) -> str:
+    """Rig, ports and process, by which a person tells one session from another."""
+    pid = guard_pid(folder) or _supervisor(folder)
     try:
-        return str(json.loads((folder / PLAN).read_text())["rig"]["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return folder.name
+        plan = json.loads((folder / PLAN).read_text())
+        ports = ", ".join(map(str, plan["ports"].values()))
+        return f"{plan['rig']['name']} (on {ports}; process {pid})"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{folder.name} (process {pid})"

@@ -521,7 +521,7 @@ def two_guards(tmp_path, monkeypatch):
     for name in ("left", "right"):
         folders.append(tmp_path / name)
         folders[-1].mkdir()
-        (folders[-1] / "plan.json").write_text(json.dumps({"rig": {"name": name}}))
+        (folders[-1] / "plan.json").write_text(json.dumps({"rig": {"name": name}, "ports": {"arm": "/dev/x"}}))
         (folders[-1] / "hello.json").write_text(json.dumps({"pid": os.getpid()}))
     page = StopPage(folders[0])
     page.open()
@@ -536,12 +536,14 @@ def test_a_guard_that_could_not_be_stopped_is_named(two_guards, capfd):
     assert main(["estop", "--reason", "hand"]) == 1
     assert page.pressed() == "hand"
     told = "".join(capfd.readouterr())
-    assert "stopped: left" in told and f"NOT stopped: right (process {os.getpid()})" in told
+    this = f"(on /dev/x; process {os.getpid()})"
+    assert f"stopped: left {this}" in told and f"NOT stopped: right {this}: " in told
     (folders[1] / "estop").rmdir()
     assert main(["estop"]) == 1  # its page is gone
     assert "NOT stopped: right" in "".join(capfd.readouterr())
     StopPage(folders[1]).open()
-    assert main(["estop"]) == 0
+    assert main(["estop", "--reason", "no \udcff text"]) == 0
+    assert page.pressed() == "no ? text"
 
 
 def test_a_flood_of_presses_fills_no_log(tmp_path):
