@@ -30,8 +30,12 @@ def trusted_info(root: Path) -> tuple[dict[str, Any], str]:
         if not (wrong := _disagrees(root, info)):
             return info, ""
     except DatasetError as error:
-        if not root.is_dir() or "codebase_version '" in str(error) or "twinloop format" in str(error):
-            raise
+        if (
+            not (root / "meta").is_dir()
+            or "codebase_version '" in str(error)
+            or "twinloop format" in str(error)
+        ):
+            raise  # no dataset, or another version's
         if not (root / SPEC).exists():
             raise DatasetError(
                 f"{error}; there is no {SPEC} to rebuild it from: restore it from a copy"

@@ -52,6 +52,10 @@ class FlightLog:
 
 def load_log(path: Path) -> FlightLog:
     """Read a black box. Raises `UsageError` when there is none, or nothing in it."""
+    if not path.exists():
+        raise UsageError(
+            f"{path}: no such file; deploy, record and teleop write one, on a real or an emulated arm"
+        )
     columns, rows = read_blackbox(path)
     if not len(rows):
         raise UsageError(f"{path}: empty; the guard was opened and not ticked")

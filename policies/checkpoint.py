@@ -95,7 +95,9 @@ def check_fits(
     if config.state_names != have[: len(config.state_names)] or len(config.state_names) < len(joints):
         missing = [name for name in config.state_names if name not in have]
         if missing and config.action_names == tuple(joints):
-            wrong.append(f"needs the state {', '.join(missing)}, which only a simulation can measure")
+            wrong.append(
+                f"needs the state {', '.join(missing)}, which only a simulation can measure (train without --state)"
+            )
         elif config.action_names == tuple(joints):
             wrong.append(_difference("reads the state", config.state_names, have))
     for camera, size in config.cameras.items():

@@ -49,11 +49,11 @@ class XarmController:
         self._gripper = gripper
         self._arm: Any = None
         self._hand: Hand | None = None
+        self._started = False  # motion was enabled here, and went well
 
     def connect(self) -> None:
         if self._arm is not None and not self._arm.connected:
             self.release()
-        again = self._arm is not None
         arm = self._arm = self._arm or connection(self._address, True)
         n = len(self._model.joints)
         if arm.axis != n:
@@ -61,12 +61,13 @@ class XarmController:
                 f"{self._address} has {arm.axis} joints, its description '{self._model.name}' {n}"
             )
         self._check(arm.get_err_warn_code()[0])
-        if again and (faults := self._faults(True)):  # whoever stopped it starts it
+        if self._started and (faults := self._faults(True)):  # whoever stopped it starts it
             raise VendorFault(faults[0])
         for method, value in ((arm.motion_enable, True), (arm.set_mode, SERVO), (arm.set_state, READY)):
             self._check(method(value))
         until(self._clock, lambda: arm.state not in STOPPED, SETTLE_S)  # a report says what it does now
         self.send(self._state()[0], None)
+        self._started = True
         if self._gripper and self._hand is None:
             calls = XarmGripper(self._address, self._model.gripper_width_max_m)
             self._hand = Hand("xArm Gripper", calls, self._clock)
@@ -86,6 +87,7 @@ class XarmController:
     def release(self) -> None:
         arm, hand = self._arm, self._hand
         self._arm = self._hand = None
+        self._started = False
         if hand is not None:
             hand.close()
         if arm is not None and arm.connected:

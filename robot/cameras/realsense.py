@@ -61,14 +61,17 @@ class RealSenseSource:
         if where is not None:
             self._device = find_factory(where)(self._name, config, self._clock, self._options)
             pipeline.set_device(self._device.device)
-        elif config.serial is not None:
+        else:
             known = [device.get_info(rs.camera_info.serial_number) for device in rs.context().query_devices()]
-            if config.serial not in known:
+            if config.serial is not None and config.serial not in known:
                 raise DeviceError(
                     f"camera {self._name}: no RealSense with serial {config.serial}; "
                     f"there is: {', '.join(known) or 'none'}"
                 )
-            wanted.enable_device(config.serial)
+            if not known:  # the library would wait 15 s for one
+                raise DeviceError(f"camera {self._name}: no RealSense is connected; check its cable")
+            if config.serial is not None:
+                wanted.enable_device(config.serial)
         fps = round(config.fps)
         wanted.enable_stream(rs.stream.color, config.width, config.height, rs.format.rgb8, fps)
         if self._depth:

@@ -258,7 +258,7 @@ def test_check_of_something_else(tmp_path):
         check(tmp_path / "x")
     with pytest.raises(DatasetError, match="no such folder"):
         repair(tmp_path / "x")
-    with pytest.raises(DatasetError, match="restore"):
+    with pytest.raises(DatasetError, match="is this the root of a dataset"):
         check(tmp_path)
     root = record(tmp_path / "d", (3,))
     edit_json(root / "meta/info.json", codebase_version="v9.0")

@@ -41,7 +41,7 @@ def finish(process, timeout=240):
     return process.returncode, text
 
 
-@pytest.mark.slow
+@pytest.mark.thorough  # `make demo` is this
 def test_camera_demo_end_to_end(tmp_path):
     """Every stage runs and leaves what the README promises: dataset, policy, report with pictures, film."""
     args = ("--demos", "2", "--evals", "2", "--steps", "30", "--quick", "--task", "reach")
@@ -72,7 +72,7 @@ def test_camera_demo_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rig", ["so101", "so101_realsense"])
+@pytest.mark.parametrize("rig", [pytest.param("so101", marks=pytest.mark.thorough), "so101_realsense"])
 def test_an_emulated_demo_deploys_in_real_time_and_parks(tmp_path, rig):
     if rig == "so101_realsense":
         pytest.importorskip("pyrealsense2", exc_type=ImportError)
@@ -96,7 +96,14 @@ def test_a_finished_demo_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["collect", "train", "deploy"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param("collect", marks=pytest.mark.thorough),
+        "train",
+        pytest.param("deploy", marks=pytest.mark.thorough),
+    ],
+)
 def test_ctrl_c_loses_nothing_and_resume_finishes(tmp_path, phase):
     """Interrupted in each phase, the demo ends with one line, a sound dataset, and can be finished."""
     out = tmp_path / "d"

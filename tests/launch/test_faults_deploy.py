@@ -20,12 +20,11 @@ from twinloop.robot.rig import load_rig
 pytestmark = pytest.mark.slow
 STAGES = ("opening", "homing", "episode", "parking", "saving")
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
-EVERY_TIME = ("episode", "saving")  # the other stages: `make test-thorough`
 
 
-def staged(stage, *values):
-    marks = () if stage in EVERY_TIME else pytest.mark.thorough
-    return pytest.param(stage, *values, marks=marks)
+def staged(every_time, stage, *values):
+    """The one stage that is tested every time, the others with the thorough tests."""
+    return pytest.param(stage, *values, marks=() if stage == every_time else pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,9 @@ def recorded(made, stage):
         assert episode.info["backend"] == "emulated" and episode.info["protections"]
 
 
-@pytest.mark.parametrize(("stage", "number"), [staged(*both) for both in zip(STAGES, NUMBERS, strict=True)])
+@pytest.mark.parametrize(
+    ("stage", "number"), [staged("episode", *both) for both in zip(STAGES, NUMBERS, strict=True)]
+)
 def test_a_signal_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage, number):
     made = deploy("--episodes", "3")
     made.reach(stage)
@@ -83,7 +84,7 @@ def test_a_signal_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage, num
     recorded(made, stage)
 
 
-@pytest.mark.parametrize("stage", [staged(stage) for stage in STAGES])
+@pytest.mark.parametrize("stage", [staged("saving", stage) for stage in STAGES])
 def test_an_exception_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage):
     made = deploy("--episodes", "1", fails=stage)
     made.session()

@@ -49,7 +49,7 @@ def nobody_left(session):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.thorough), 2])
 @pytest.mark.parametrize(("signals", "code"), [([signal.SIGTERM], 143), ([signal.SIGINT] * 4, 130)])
 def test_a_stopped_recording_parks_and_keeps_what_it_saved(tmp_path, workers, signals, code):
     """Sent to the whole group, as a terminal and a service manager do."""
@@ -67,7 +67,9 @@ def test_a_stopped_recording_parks_and_keeps_what_it_saved(tmp_path, workers, si
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough), (signal.SIGINT, 130)]
+)
 def test_a_stopped_training_is_saved(tmp_path, number, code):
     root, policy = tmp_path / "d", tmp_path / "p"
     assert start("record", root, "--task", "reach", "--episodes", 1, "--no-cameras").wait(timeout=100) == 0

@@ -111,6 +111,6 @@ def test_what_cannot_be_had_is_said():
     config = rig(serial="000111").cameras["front"]
     with pytest.raises(DeviceError, match="no RealSense with serial 000111; there is: none"):
         RealSenseSource("front", config, CLOCK, {}).open()
-    with pytest.raises(DeviceError, match=r"camera front: .*64x48 colour stream at 30 Hz"):
+    with pytest.raises(DeviceError, match="camera front: no RealSense is connected"):
         RealSenseSource("front", rig().cameras["front"], CLOCK, {}).open()
     assert threading.active_count() < 50

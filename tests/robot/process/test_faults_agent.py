@@ -32,7 +32,9 @@ def parked_and_released(emulator, watcher):
     until(lambda: not watcher.ring.path.exists())
 
 
-@pytest.mark.parametrize("arguments", [(100,), (2000,), (100, "fork")])
+@pytest.mark.parametrize(
+    "arguments", [(100,), pytest.param((2000,), marks=pytest.mark.thorough), (100, "fork")]
+)
 def test_a_killed_agent_the_arm_holds_parks_and_is_released(emulator, agent, arguments):
     process, watcher = agent(*arguments)
     watcher.look()

@@ -521,7 +521,9 @@ def two_guards(tmp_path, monkeypatch):
     for name in ("left", "right"):
         folders.append(tmp_path / name)
         folders[-1].mkdir()
-        (folders[-1] / "plan.json").write_text(json.dumps({"rig": {"name": name}, "ports": {"arm": "/dev/x"}}))
+        (folders[-1] / "plan.json").write_text(
+            json.dumps({"rig": {"name": name}, "ports": {"arm": "/dev/x"}})
+        )
         (folders[-1] / "hello.json").write_text(json.dumps({"pid": os.getpid()}))
     page = StopPage(folders[0])
     page.open()

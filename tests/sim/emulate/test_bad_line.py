@@ -60,7 +60,9 @@ def test_minutes_of_damaged_and_lost_answers_delay_no_cycle_and_move_nothing(rig
     }
     assert all(line.get("ok", True) for line in figures.values()), done.stdout
     cycles, running = figures["cycles"]["value"], figures["running"]["value"]
-    assert cycles > 200 * seconds and running * cycles > 0.95 * 200 * seconds  # the others are those of parking
+    assert (
+        cycles > 200 * seconds and running * cycles > 0.95 * 200 * seconds
+    )  # the others are those of parking
     missing, asked = figures["answers_missing"], int(figures["answers_missing"]["unit"].split()[1])
     assert missing["value"] > 0.015 * asked and missing["damaged"] > 0.005 * asked
     assert 3.0 < figures["longest_cycle"]["value"] < longest_ms  # one deadline, never two
