@@ -68,6 +68,15 @@ class Watched(Protocol):
         ...
 
 
+@runtime_checkable
+class Slackable(Protocol):
+    """An arm or gripper that can be let go of and still be read: one that a person leads."""
+
+    def slack(self, on: bool) -> None:
+        """True: torque off, readings go on. False: goal := present, then torque on."""
+        ...
+
+
 class Gripper(Protocol):
     """One gripper, in metres between the pads."""
 

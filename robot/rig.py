@@ -137,6 +137,7 @@ class Rig:
     workspace: Box = Box((-0.6, -0.6, -0.05), (0.6, 0.6, 0.8))
     table: Table = Table()
     guard: GuardConfig = GuardConfig()
+    leader: bool = False  # a person leads its arms: the guard may let go of them wherever they are
     estop: EStops = EStops()  # sources beside the agent's own; whatever is named here is on
     notes: str = ""
 

@@ -160,6 +160,12 @@ class TwinArm:
     def hold(self) -> None:
         self.servos.write(self.servos.present())
 
+    def slack(self, on: bool) -> None:
+        """Let go and read on, or hold where it is."""
+        if not on:
+            self.servos.reset_goal()
+        self.servos.torque(not on)
+
     def close(self) -> None:
         self.servos.torque(False)
 
@@ -206,6 +212,12 @@ class TwinGripper:
         if not math.isfinite(width_m):
             raise DeviceError(f"{self.name}: width {width_m} is not finite; nothing was sent")
         self.servos.write(np.array([self._model.width_to_angle(width_m)]))
+
+    def slack(self, on: bool) -> None:
+        """Let go and read on, or hold where it is."""
+        if not on:
+            self.servos.reset_goal()
+        self.servos.torque(not on)
 
     def close(self) -> None:
         self.servos.torque(False)

@@ -85,24 +85,24 @@ class ServoChain:
         """Let go of `names`; the last user closes the port. Raises the first error, after trying all."""
         if user not in self._users:
             return
-        errors: list[DeviceError] = []
-        for name in names:
-            for id in self._motors[name].ids:
-                if id not in self._on:  # opening failed before: what holds there is not ours
-                    continue
-                self._led.discard(id)
-                try:
-                    self._family.torque(self.bus, id, False)
-                    self._on.discard(id)
-                except DeviceError as error:
-                    errors.append(error)
-        self._users.discard(user)
-        self._seen.discard(user)
-        if not self._users:
-            self.bus.close()
-            log.info("bus: %s", self.bus.counters.line())
-        if errors:
-            raise errors[0]
+        try:
+            self._release(names)
+        finally:
+            self._users.discard(user)
+            self._seen.discard(user)
+            if not self._users:
+                self.bus.close()
+                log.info("bus: %s", self.bus.counters.line())
+
+    def slacken(self, user: str, names: Sequence[str]) -> None:
+        """Let go of `names`, and read on. Raises the first error, after trying all."""
+        self._must_be_open(user)
+        self._release(names)
+
+    def stiffen(self, user: str, names: Sequence[str]) -> None:
+        """Make `names` hold where they are now: goal := present, then torque on."""
+        self._must_be_open(user)
+        self._energise(names)
 
     def is_open(self, user: str) -> bool:
         return user in self._users
@@ -113,8 +113,7 @@ class ServoChain:
         Raises `DeviceError` while the port is gone (it is opened again once it is back), and when a motor has
         not answered since the port was opened, or for 40 ms.
         """
-        if user not in self._users:
-            raise DeviceError(f"{user}: not open")
+        self._must_be_open(user)
         if self._lost_ns is not None:
             self._find_again()
         if user in self._seen or not self._seen:
@@ -149,6 +148,26 @@ class ServoChain:
     def watchdog_ns(self) -> int | None:
         """After how long a silence the servos stop by themselves; None: they do not."""
         return None if self._family.watchdog is None else self._family.watchdog.limit_ns
+
+    def _must_be_open(self, user: str) -> None:
+        if user not in self._users:
+            raise DeviceError(f"{user}: not open")
+
+    def _release(self, names: Sequence[str]) -> None:
+        """Torque off. Raises the first error, after trying all."""
+        errors: list[DeviceError] = []
+        for name in names:
+            for id in self._motors[name].ids:
+                if id not in self._on:  # opening failed before: what holds there is not ours
+                    continue
+                self._led.discard(id)
+                try:
+                    self._family.torque(self.bus, id, False)
+                    self._on.discard(id)
+                except DeviceError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _send(self, goals_rad: Mapping[str, float]) -> None:
         turns: dict[int, float] = {}

@@ -68,6 +68,10 @@ class ChainArm:
         if self._chain.is_open(self.name):
             self.command(np.array([joint.q for joint in self._chain.cycle(self.name, self._spec.names)]))
 
+    def slack(self, on: bool) -> None:
+        """Let go and read on, or hold where it is."""
+        (self._chain.slacken if on else self._chain.stiffen)(self.name, self._spec.names)
+
     def close(self) -> None:
         self._chain.close(self.name, self._spec.names)
 
@@ -108,6 +112,10 @@ class ChainGripper:
         if not math.isfinite(width_m):
             raise DeviceError(f"{self.name}: width {width_m} is not finite; nothing was sent")
         self._chain.command({self._motor: float(self._model.width_to_angle(width_m))})
+
+    def slack(self, on: bool) -> None:
+        """Let go and read on, or hold where it is."""
+        (self._chain.slacken if on else self._chain.stiffen)(self.name, [self._motor])
 
     def close(self) -> None:
         self._chain.close(self.name, [self._motor])

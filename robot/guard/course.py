@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..errors import DeviceError, GuardFault
 from ..rig import Rig
 from ..types import F64, ActionChunk
 from .commands import Plan, standing
@@ -46,12 +47,45 @@ class Course:
         self.asked: F64 = np.zeros(devices.layout.size)  # in the last tick, (M,) rad and m
         self.source = ""  # of the chunk that is followed, or was last
         self.parked = False  # at the rest pose, measured and commanded
+        self.slack = False  # torque is off, a person holds the arms
 
     def enter(self, mode: str, reason: str) -> None:
         """Change the mode, and drop what was followed."""
         self._mode.enter(mode, reason)
         self._plan, self._toward = None, None
         self.parked = False
+
+    def let_go(self) -> None:
+        """Torque off, readings go on. Raises `GuardFault` where that may not be, and what a device raises."""
+        mode, rig = self._mode, self._rig
+        if not rig.leader:
+            raise GuardFault(
+                f"guard: torque off would drop the arm; rig '{rig.name}' is no leader (leader: true)"
+            )
+        if unfit := self._devices.unslackable():
+            raise GuardFault(f"guard: {', '.join(unfit)} cannot be read with torque off")
+        if mode.latched:
+            raise GuardFault(f"guard: {mode.name} latched ({mode.reason}); rearm() first")
+        if not self._mover.at_rest:
+            raise GuardFault("guard: the arm moves; it is let go of at rest")
+        self._devices.slack(True)
+        self.slack = True
+        self.enter("slack", "a person leads")
+
+    def grasp(self, now: int) -> bool:
+        """Make arms that were let go of hold where they are now; where that fails they stay let go of, a fault."""
+        if not self.slack:
+            return True
+        try:
+            self._devices.slack(False)
+        except DeviceError as error:
+            self.enter("fault", f"let go of, and could not be held: {error}")
+            return False
+        self.slack = False
+        self._devices.read(now)
+        self._mover.anchor(self._devices.measured)
+        self.asked = self._mover.p
+        return True
 
     @property
     def yielding(self) -> bool:
@@ -81,6 +115,10 @@ class Course:
     def follow(self, now: int) -> bool:
         """Move on by one step, as the mode says. True when that took a new plan, which may last some periods."""
         mover, watch = self._mover, self._watch
+        if self.slack:
+            mover.follow(self._devices.measured)
+            self.asked = mover.p
+            return False
         plan = self._plan
         if self._mode.name == "run" and plan is not None:
             if now < plan.expires_ns:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import DeviceError, RigError
-from ..interfaces import Arm, Gripper, Watched
+from ..interfaces import Arm, Gripper, Slackable, Watched
 from ..rig import Rig
 from ..types import F64, ArmState, GripperState
 from .commands import FAR, FUTURE_NS, Layout
@@ -107,6 +107,17 @@ class Devices:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    def unslackable(self) -> list[str]:
+        """Devices that cannot be let go of and read on."""
+        devices = (*self._arms.items(), *self._grippers.items())
+        return [name for name, device in devices if not isinstance(device, Slackable)]
+
+    def slack(self, on: bool) -> None:
+        """Let go of all and read on, or make all hold where they are; raises what a device raises."""
+        for device in (*self._arms.values(), *self._grippers.values()):
+            if isinstance(device, Slackable):
+                device.slack(on)
 
     def read(self, now_ns: int, *, strict: bool = False) -> str | None:
         """Read all; what fails or cannot be true keeps its old values. Returns a device's own fault.

@@ -6,6 +6,7 @@ calls it in lockstep; on hardware a process of its own does. The modes:
     run           following a chunk; becomes hold when it expires or something watched is not as it should be
     hold          stopped or stopping, torque on; the next sound chunk runs
     park          on the way to the rest pose, or there
+    slack         let go of, and read: a person leads the arms; in a rig that says so alone
     fault, estop  latched: stop, then stand until `rearm()`
 """
 
@@ -82,7 +83,7 @@ class Guard:
 
     @property
     def mode(self) -> str:
-        """One of "run", "hold", "park", "fault", "estop"."""
+        """One of "run", "hold", "park", "fault", "estop", "slack"."""
         return self._mode.name
 
     @property
@@ -116,7 +117,7 @@ class Guard:
         """
         if not self._is_open:
             return
-        if not self._course.parked:
+        if not self.parked:
             if not unparked:
                 raise GuardFault(
                     f"guard: not parked (mode {self.mode}: {self.reason}); torque off would drop the arm. "
@@ -145,6 +146,8 @@ class Guard:
                 raise GuardFault(
                     f"guard: still stopping after '{self.reason}'; re-arm when the arm is at rest"
                 )
+            if not self._course.grasp(self._clock.now()):
+                raise GuardFault(self.reason)
             self._anchor()
         self._mode.release(pressed)  # unless it was pressed again meanwhile
         self._course.enter("hold", "re-armed")
@@ -173,8 +176,19 @@ class Guard:
 
     def hold(self, reason: str = "hold") -> None:
         """Drop every pending command; stop within the limits and hold. A latched mode stays."""
-        if self._is_open and not self._mode.latched:
+        if self._is_open and not self._mode.latched and self._course.grasp(self._clock.now()):
             self._course.enter("hold", reason)
+
+    def slack(self) -> None:
+        """Let go of the arms of a leader and read on; `hold()` and `park()` take them up again.
+
+        Raises `GuardFault` for a rig that is no leader, for devices that cannot do this, and while the guard is not
+        open, latched, or moving the arms.
+        """
+        if not self._is_open:
+            raise GuardFault("guard: not open; open() the robot before it is let go of")
+        if not self._course.slack:
+            self._course.let_go()
 
     def fault(self, reason: str) -> None:
         """Latch a fault: stop within the limits and stand until `rearm()`; `park()` stays legal."""
@@ -206,13 +220,13 @@ class Guard:
             raise GuardFault("guard: not open; open() the robot before it parks")
         if self.mode == "estop":
             raise GuardFault(f"guard: e-stop latched ({self.reason}); rearm() before park()")
-        if self.mode != "park":
+        if self.mode != "park" and self._course.grasp(self._clock.now()):
             self._course.enter("park", "park")
 
     @property
     def parked(self) -> bool:
-        """At rest at the rest pose, measured and commanded."""
-        return self._is_open and self._course.parked
+        """At rest at the rest pose, measured and commanded; or let go of."""
+        return self._is_open and (self._course.parked or self._course.slack)
 
     def heartbeat(self, t_ns: int) -> None:
         """The remote operator was alive at `t_ns`. The first call arms the dead-man."""
@@ -309,7 +323,8 @@ class Guard:
             self._course.see_again()
         if self._course.follow(now):
             self._last_ns = self._clock.now()  # planning takes some periods, at rest: that is no stall
-        self._devices.send(self._mover.p)
+        if not self._course.slack:
+            self._devices.send(self._mover.p)
         self._flight.record(
             now,
             since,
@@ -340,6 +355,8 @@ class Guard:
             return "park"
         if self._mode.latched or self.mode == "park":
             return self.mode
+        if self._course.slack:
+            return "park"
         return self._watch.unfit(now, self._course.yielding)
 
     def _anchor(self) -> None:

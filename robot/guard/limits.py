@@ -19,7 +19,7 @@ REJECT_REASONS = (
     "expired",  # valid no more when it arrived
     "estop",  # e-stop latched: `rearm()` first
     "fault",  # fault latched: `rearm()` first
-    "park",  # parking, parked or closed
+    "park",  # parking, parked, let go of or closed
     "stale_state",
     "stale_camera",
     "heartbeat",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-MODES = ("run", "hold", "park", "fault", "estop")  # in the black box: the index
+MODES = ("run", "hold", "park", "fault", "estop", "slack")  # in the black box: the index
 LATCHED = ("fault", "estop")
 
 

@@ -66,6 +66,10 @@ class Mover:
         for grip in self._grips.values():
             grip.reset()
 
+    def follow(self, pose: F64) -> None:
+        """Take over `pose` (M,) of arms that a person moves: nothing is commanded."""
+        self.filter.reset(pose)
+
     def feel(self, gripper: str, state: GripperState) -> None:
         """What a gripper measured last."""
         self._grips[gripper].update(state, float(self.filter.p[self._layout.grippers[gripper]]))

@@ -165,6 +165,11 @@ class GuardProcess:
         """Drop every pending command; stop within the limits and hold."""
         self._send(Order.HOLD, reason=reason)
 
+    def slack(self) -> None:
+        """Let go of a leader's arms and read on; the rules of `Guard.slack`, but without waiting: `mode` tells."""
+        self._must_live()
+        self._send(Order.SLACK, due_ns=self._clock.now() + ANSWER_NS)
+
     def estop(self, reason: str) -> None:
         """Stop within the limits and stand until `rearm()`; from any thread and from a signal handler."""
         if self._latched is None:

@@ -26,6 +26,7 @@ class Order(IntEnum):
     DISARM = 7
     FRAME = 8  # `camera`, `t_ns`
     CLOSE = 9  # `unparked`; answered
+    SLACK = 10
 
 
 @dataclass(frozen=True, slots=True)

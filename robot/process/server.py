@@ -185,6 +185,8 @@ class GuardServer:
             guard.disarm_heartbeat()
         elif request.kind is Order.FRAME:
             guard.note_frame(values["camera"], int(values["t_ns"]))
+        elif request.kind is Order.SLACK:
+            self._slack()
         elif request.kind in (Order.REARM, Order.CLOSE):
             self._answer = ""
             try:
@@ -195,6 +197,12 @@ class GuardServer:
             except (GuardFault, DeviceError) as error:
                 self._answer = str(error)
             self._answered = position
+
+    def _slack(self) -> None:
+        try:
+            self.guard.slack()
+        except (GuardFault, DeviceError) as error:
+            log.info("%s", error)
 
     def _rearm(self, mark: int) -> None:
         """As somebody asked who knew of the press with this mark as the last of the e-stop."""
@@ -214,7 +222,8 @@ class GuardServer:
             if not (self._closing or self._alone()):
                 return
             self._left_ns = now
-            guard.hold("asked to end" if self._closing else "the agent's process died")
+            if guard.mode != "slack":
+                guard.hold("asked to end" if self._closing else "the agent's process died")
             return
         waited = now - self._left_ns
         if guard.parked or waited > (STOPPED_NS if guard.mode == "estop" else PARK_NS):
