@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._known: list[tuple[bool | None, Mapping[str, Sequence[float]]]] = []
+        self._watchers: list[Callable[[], None]] = []
 
     @classmethod
     def of(cls, root: Path) -> Tally:
@@ -48,12 +49,19 @@ class Tally:
         """Where each episode's objects stood, of those of which it is known."""
         return [objects for _, objects in self._known if objects]
 
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` now, and whenever an episode came or went."""
+        self._watchers.append(watcher)
+        watcher()
+
     def add(self, success: bool | None, objects_m: Mapping[str, Sequence[float]]) -> None:
         """An episode; `success` None: nobody knows."""
         self._known.append((success, objects_m))
+        self._changed()
 
     def remove_last(self) -> None:
         self._known.pop()
+        self._changed()
 
     def line(self) -> str:
         """In words."""
@@ -92,8 +100,13 @@ class Tally:
             )
         return image
 
-    def save_picture(self, rig: Rig, path: Path) -> None:
-        """Write it as a PNG."""
+    def png(self, rig: Rig) -> bytes:
+        """The picture as PNG."""
         import cv2
 
-        cv2.imwrite(str(path), cv2.cvtColor(self.picture(rig), cv2.COLOR_RGB2BGR))
+        _, data = cv2.imencode(".png", cv2.cvtColor(self.picture(rig), cv2.COLOR_RGB2BGR))
+        return data.tobytes()
+
+    def _changed(self) -> None:
+        for watcher in self._watchers:
+            watcher()

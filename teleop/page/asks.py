@@ -13,8 +13,9 @@ from ...robot.types import frozen
 from ..controls import CONTROLS
 from ..jog import Jog, still
 
-JOG, CONTROL = 1, 2  # kinds of messages in the ring of asks
+JOG, CONTROL, NOTE = 1, 2, 3  # kinds of messages in the ring of asks
 ASK_BYTES = 2_000
+NOTE_MAX = 200  # letters
 SPEED_M_S, SPEED_RAD_S, SPEED_GRIP_M_S = 0.2, 1.5, 0.1  # of a joystick at its end
 REACH_M = 2.0  # no hand moves farther with one clutch
 
@@ -33,6 +34,12 @@ def checked(text: str | bytes) -> tuple[int, bytes] | None:
         control = asked.get("control")
         known = isinstance(control, str) and control in CONTROLS
         return (CONTROL, json.dumps(control).encode()) if known else None
+    if asked.get("type") == "note":
+        text = asked.get("text")
+        if not isinstance(text, str):
+            return None
+        shown = "".join(letter for letter in text if letter.isprintable()).strip()[:NOTE_MAX]
+        return NOTE, json.dumps(shown).encode()
     if asked.get("type") != "jog" or not isinstance(asked.get("engaged"), bool):
         return None
     parts: dict[str, Any] = {"engaged": asked["engaged"]}

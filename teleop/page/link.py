@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import hmac
 import ipaddress
 import os
@@ -67,6 +68,13 @@ def tls_context(folder: Path, host: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
+
+
+def pin_of(certificate: bytes | Path) -> str:
+    """What tells a certificate from all others: half of its SHA-256, hexadecimal. `certificate`: DER, or the folder."""
+    if isinstance(certificate, Path):
+        certificate = ssl.PEM_cert_to_DER_cert((certificate / "page.crt").read_text())
+    return hashlib.sha256(certificate).hexdigest()[:32]
 
 
 def own_address() -> str:

@@ -23,9 +23,10 @@ from ...robot.process.sessions import memory
 from ...robot.rig import Rig
 from ...robot.types import Step
 from ..jog import Jog
-from .asks import CONTROL, JOG, jog_of
-from .files import ASKS, HELLO, LOG, PLAN, SESSION, STEPS
-from .link import Link
+from .asks import CONTROL, JOG, NOTE, jog_of
+from .dropped import Dropped
+from .files import ASKS, HELLO, LOG, PLAN, SESSION, STARTS, STEPS, TOLD
+from .link import Link, pin_of
 
 START_NS = 20_000_000_000
 END_S = 3.0
@@ -38,15 +39,19 @@ SILENT_NS = 100_000_000  # without a word from the browser for that long, its ha
 class PageProcess:
     """Serves the page of `rig` at `link` from a process of its own. An `Observer`, and a `JogDevice`'s source.
 
-    `tls_folder` is where the certificate lies, or is made. A page that dies stops nothing: `trouble` says so.
+    `tls_folder` is where the certificate lies, or is made; `root`, where something is recorded, is whose disk's free
+    space is shown. A page that dies stops nothing: `trouble` says so.
     """
 
     name = "web"
 
-    def __init__(self, rig: Rig, link: Link, tls_folder: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, rig: Rig, link: Link, tls_folder: Path, clock: Clock | None = None, root: Path | None = None
+    ) -> None:
         self._rig = rig
         self.link = link
         self._tls = tls_folder
+        self._root = root
         self._clock: Clock = clock or RealClock()
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,12 +60,26 @@ class PageProcess:
         self._asks: RingReader | None = None
         self._jog: tuple[int, bytes] | None = None  # when the newest came, ns, and what it was
         self._controls: list[str] = []
+        self._note: str | None = None
+        self._dropped = Dropped({name: c.fps / rig.control_hz for name, c in rig.cameras.items()})
         self.port = 0
 
     @property
     def url(self) -> str:
         """What to open in a browser."""
         return Link(self.link.host, self.port, self.link.token, self.link.tls).url()
+
+    @property
+    def folder(self) -> Path:
+        """Where its rings lie. Raises `DeviceError` while it is not open."""
+        if self._folder is None:
+            raise DeviceError("page: not open")
+        return self._folder
+
+    @property
+    def pin(self) -> str:
+        """Of its certificate; "" where there is none."""
+        return pin_of(self._tls) if self.link.tls else ""
 
     @property
     def trouble(self) -> str:
@@ -80,6 +99,7 @@ class PageProcess:
                 "rig": rig_to_json(self._rig),
                 "link": asdict(self.link),
                 "tls": str(self._tls),
+                "root": None if self._root is None else str(self._root.absolute()),
                 "parent": os.getpid(),
             }
             (folder / PLAN).write_text(json.dumps(plan))
@@ -104,18 +124,31 @@ class PageProcess:
     def on_step(self, step: Step) -> None:
         """Show `step`: as an observer of the loop."""
         if self._steps is not None:
+            self._dropped.look(step.obs)
             self._steps.write(1, encode_step(step), self._clock.now())
 
     def tell(self, session: Mapping[str, Any]) -> None:
         """Show how the session stands: plain values by name, as the page knows them."""
         if self._session is not None:
-            self._session.write(1, json.dumps(dict(session)).encode(), self._clock.now())
+            told = {"dropped": self._dropped.count, **session}
+            self._session.write(TOLD, json.dumps(told).encode(), self._clock.now())
+
+    def tell_starts(self, png: bytes) -> None:
+        """Show this picture of where episodes began, until there is another."""
+        if self._session is not None:
+            self._session.write(STARTS, png, self._clock.now())
 
     def controls(self) -> tuple[str, ...]:
         """Controls that were pressed on the page since the last look."""
         self._listen()
         pressed, self._controls = tuple(self._controls), []
         return pressed
+
+    def answer(self) -> str | None:
+        """A note that was written on the page, once; None while there is none."""
+        self._listen()
+        note, self._note = self._note, None
+        return note
 
     def read(self, now_ns: int) -> Jog:
         """What the hand on the page asks for; not engaged without word of it for `SILENT_NS`."""
@@ -164,6 +197,8 @@ class PageProcess:
                 self._jog = message.t_ns, message.data
             elif message.kind == CONTROL:
                 self._controls.append(json.loads(message.data))
+            elif message.kind == NOTE:
+                self._note = json.loads(message.data)
 
     def _wait_for_hello(self, folder: Path) -> None:
         due = self._clock.now() + START_NS

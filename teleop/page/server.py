@@ -10,12 +10,14 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cattrs
 from websockets.asyncio.server import ServerConnection, serve
@@ -30,8 +32,9 @@ from ...robot.process.parent import Parent
 from ...robot.process.ring import RingReader, RingWriter
 from ...robot.rig import Rig, parse_rig
 from ...robot.types import Observation
+from ..remote_server import PATH, Operators
 from .asks import ASK_BYTES, checked
-from .files import ASKS, HELLO, LOG, PLAN, SESSION, STEPS
+from .files import ASKS, HELLO, LOG, PLAN, SESSION, STARTS, STEPS, TOLD
 from .link import Link, tls_context
 from .pictures import VIEW, ArmView, jpeg, numbers_of
 
@@ -48,6 +51,8 @@ LOOK_S = 0.03  # between two looks at the loop: 33 Hz at most
 PICTURE_NS = 66_000_000  # between two pictures of one camera
 VIEW_NS = 100_000_000
 PING_S = 1.0
+DISK_S = 2.0
+COVERAGE = "@starts"  # name of the picture of starts among the cameras, none of which is called so
 BROWSERS = 8
 SECURITY = {  # nothing is loaded from elsewhere, nobody may frame the page
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; connect-src 'self'; frame-ancestors 'none'",
@@ -72,21 +77,27 @@ class Browser:
 class PageServer:
     """Serves the page of the loop whose rings lie in `folder`."""
 
-    def __init__(self, folder: Path, rig: Rig, link: Link, tls_folder: Path, parent: Parent) -> None:
+    def __init__(
+        self, folder: Path, rig: Rig, link: Link, tls_folder: Path, parent: Parent, root: Path | None = None
+    ) -> None:
         self._folder = folder
         self._rig = rig
         self._link = link
         self._tls = tls_folder
         self._parent = parent
+        self._root = root  # of the dataset
         self._clock = RealClock()
         self._steps = RingReader(folder / STEPS)
         self._session = RingReader(folder / SESSION, from_start=True)
         self._asks = RingWriter(folder / ASKS)
         self._browsers: set[Browser] = set()
+        self._operators = Operators(folder, self._clock)
         self._view = ArmView(rig)
         self._view_works = True
         self._shown: dict[str, tuple[int, int]] = {}  # camera -> number and time of its last picture
         self._told: dict[str, Any] = {}  # what the session said last
+        self._starts = b""  # picture of where episodes began
+        self._free_gb: float | None = None
 
     async def run(self) -> None:
         """Until the loop's process has ended, or says so."""
@@ -106,9 +117,11 @@ class PageServer:
         ) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             _say(self._folder, {"port": port, "pid": os.getpid()})
+            watch = asyncio.create_task(self._watch_disk())
             while not self._parent.gone():
                 self._look()
                 await asyncio.sleep(LOOK_S)
+            watch.cancel()
         self._view.close()
 
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
@@ -118,6 +131,8 @@ class PageServer:
             text = "Open the address that twinloop printed, with its token.\n"
             return Response(HTTPStatus.FORBIDDEN, "Forbidden", Headers(SECURITY), text.encode())
         path = request.path.split("?", 1)[0]
+        if path == PATH:
+            return self._operators.refusal(request.path)
         if path == "/ws":
             if len(self._browsers) >= BROWSERS:
                 return Response(HTTPStatus.SERVICE_UNAVAILABLE, "Full", Headers(), b"too many browsers\n")
@@ -130,7 +145,13 @@ class PageServer:
         return Response(HTTPStatus.OK, "OK", shown, body)
 
     async def _meet(self, socket: ServerConnection) -> None:
+        if socket.request is not None and urlsplit(socket.request.path).path == PATH:
+            await self._operators.meet(socket)
+            return
         browser = Browser(socket)
+        if self._starts:
+            browser.pictures[COVERAGE] = _named(COVERAGE, self._starts)
+            browser.news.set()
         self._browsers.add(browser)
         tasks = [asyncio.create_task(work(browser)) for work in (self._send, self._ping)]
         try:
@@ -181,11 +202,17 @@ class PageServer:
     def _look(self) -> None:
         """Take the loop's newest step, if there is one and somebody to see it."""
         for message in self._session.poll(1000):
-            self._told = json.loads(message.data)
+            if message.kind == TOLD:
+                self._told = json.loads(message.data)
+                self._operators.tell(self._told)
+            elif message.kind == STARTS:
+                self._starts = message.data
+                self._hand_out(COVERAGE, self._starts)
+        self._operators.look()
         message = self._steps.latest()
         if not self._browsers:
             return
-        state: dict[str, Any] = {"type": "state", "session": self._told}
+        state: dict[str, Any] = {"type": "state", "session": self._told, "disk_gb": self._free_gb}
         if message is not None:
             step = decode_step(message.data)
             now, obs = self._clock.now(), step.obs
@@ -221,10 +248,33 @@ class PageServer:
         return self._view.draw(obs)
 
     def _hand_out(self, name: str, picture: bytes) -> None:
-        data = bytes((len(name.encode()),)) + name.encode() + picture
+        data = _named(name, picture)
         for browser in self._browsers:
             browser.pictures[name] = data
             browser.news.set()
+
+    async def _watch_disk(self) -> None:
+        """In a thread: a disk that hangs delays no picture."""
+        while self._root is not None:
+            self._free_gb = await asyncio.to_thread(_free_gb, self._root)
+            await asyncio.sleep(DISK_S)
+
+
+def _free_gb(root: Path) -> float | None:
+    """Free space on the disk of `root`, which need not be there yet, GB; None where nobody can tell."""
+    for folder in (root, *root.parents):
+        try:
+            return shutil.disk_usage(folder).free * 1e-9
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+    return None
+
+
+def _named(name: str, picture: bytes) -> bytes:
+    """A picture as browsers get it: length of its name, name, content."""
+    return bytes((len(name.encode()),)) + name.encode() + picture
 
 
 def _say(folder: Path, content: dict[str, Any]) -> None:
@@ -244,7 +294,8 @@ def main() -> int:
     parent = Parent(plan["parent"])
     rig, link = parse_rig(plan["rig"], str(folder / PLAN)), cattrs.structure(plan["link"], Link)
     try:
-        asyncio.run(PageServer(folder, rig, link, Path(plan["tls"]), parent).run())
+        root = None if plan["root"] is None else Path(plan["root"])
+        asyncio.run(PageServer(folder, rig, link, Path(plan["tls"]), parent, root).run())
     except (TwinloopError, OSError) as error:
         text = str(error) if isinstance(error, TwinloopError) else f"port {link.port}: {error.strerror}"
         _say(folder, {"error": text})

@@ -1,6 +1,8 @@
 // A headset's controller or a phone as a hand: WebXR poses, counted from where the clutch was closed.
 // WebXR: x right, y up, z towards the viewer. Robot: x forward, y left, z up. Forward is where the viewer looked
 // when the clutch closed.
+const SILENT_MS = 100;
+
 export class Headset {
   constructor(button) {
     this.session = null;
@@ -10,6 +12,7 @@ export class Headset {
     this.jaw = null;
     this.start = null;
     this.touched = false;
+    this.seen = 0; // when the device last told where it is, ms
     this.button = button;
     this.kind = null;
     if (navigator.xr) this.#offer();
@@ -30,6 +33,7 @@ export class Headset {
     const canvas = document.createElement("canvas"), gl = canvas.getContext("webgl", { xrCompatible: true });
     session.updateRenderState({ baseLayer: new XRWebGLLayer(session, gl) });
     this.space = await session.requestReferenceSpace("local-floor").catch(() => session.requestReferenceSpace("local"));
+    this.space.onreset = () => { this.engaged = false; }; // recentred: all poses jump, the arm does not
     this.session = session;
     this.button.textContent = "leave headset";
     session.onend = () => { this.session = null; this.pose = null; this.engaged = false; this.start = null; this.button.textContent = "use headset or phone"; };
@@ -48,9 +52,10 @@ export class Headset {
       [...this.session.inputSources].find((s) => s.gripSpace && s.gamepad);
     const viewer = frame.getViewerPose(this.space);
     let pose = null, engaged = false;
+    this.seen = performance.now();
     if (hand) {
       const found = frame.getPose(hand.gripSpace, this.space);
-      pose = found && found.transform;
+      pose = found && !found.emulatedPosition ? found.transform : null; // lost from sight, it is guessed: no hand
       engaged = !!hand.gamepad.buttons[1]?.pressed; // the squeeze: a clutch and a dead-man
       this.jaw = 1 - (hand.gamepad.buttons[0]?.value ?? 0);
     } else if (viewer) { // a phone: its own pose, while the screen is touched
@@ -68,6 +73,8 @@ export class Headset {
 
   jog() {
     if (!this.session) return null;
+    // Taken off, or a menu in front: no poses come. Whoever comes back closes the clutch anew, from where the hand is.
+    if (performance.now() - this.seen > SILENT_MS) this.engaged = false;
     if (!this.engaged || !this.start || !this.pose) return { engaged: false, ...(this.jaw === null ? {} : { width: this.jaw }) };
     const from = this.start, p = this.pose.position;
     const moved = [p.x - from.position.x, p.y - from.position.y, p.z - from.position.z];

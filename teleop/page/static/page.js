@@ -6,8 +6,9 @@ const $ = (id) => document.getElementById(id);
 const STALE_MS = 500;
 const JOG_MS = 25;   // between two words of the hand; the robot stops 100 ms after the last
 const frames = new Map(); // camera -> { figure, image, url }
+const coverage = { image: $("starts"), url: null }; // where episodes began
 const rows = new Map(); // joint -> its line
-let socket = null, lastState = 0, usesHand = false, audio = null, wasClamped = false;
+let state = "", socket = null, lastState = 0, usesHand = false, audio = null, wasClamped = false;
 
 const sticks = new Sticks($("hand"));
 const headset = new Headset($("xr"));
@@ -39,10 +40,11 @@ function take(message) {
   $("link").textContent = message.round_trip_ms == null ? "" : `link ${message.round_trip_ms.toFixed(0)} ms`;
   $("message").textContent = s.message || "";
   $("statistics").textContent = s.statistics || "nothing recorded";
-  $("disk").textContent = [s.disk_gb == null ? "" : `${s.disk_gb.toFixed(1)} GB free`, s.dropped == null ? "" : `${s.dropped} frames dropped`].filter(Boolean).join(", ");
-  const held = Object.entries(s.clamps || {}).map(([name, ticks]) => `${name.replaceAll("_", " ")} ${ticks}`);
+  state = s.state || "";
+  $("disk").textContent = [message.disk_gb == null ? "" : `${message.disk_gb.toFixed(1)} GB free`, s.dropped == null ? "" : `${s.dropped} frames dropped`].filter(Boolean).join(", ");
   $("clamps").classList.toggle("acting", !!s.clamped);
-  $("clamped").textContent = s.clamped ? `held back by: ${s.clamped}` : held.length ? `so far: ${held.join(", ")}` : "nothing held back";
+  $("clamped").textContent = s.clamped ? `held back: ${s.clamped}` : "nothing held back";
+  $("last").textContent = s.last_clamp ? `last: ${s.last_clamp}` : "";
   if (s.clamped && !wasClamped) beep();
   wasClamped = !!s.clamped;
   usesHand = s.device === "web";
@@ -110,8 +112,10 @@ function frame(name) {
 
 async function show(blob) {
   const head = new Uint8Array(await blob.slice(0, 64).arrayBuffer()), size = head[0];
-  const name = new TextDecoder().decode(head.subarray(1, 1 + size)), entry = frame(name);
-  const url = URL.createObjectURL(blob.slice(1 + size, blob.size, "image/jpeg"));
+  const name = new TextDecoder().decode(head.subarray(1, 1 + size)), starts = name === "@starts";
+  const entry = starts ? coverage : frame(name);
+  if (starts) $("coverage").hidden = false;
+  const url = URL.createObjectURL(blob.slice(1 + size, blob.size, starts ? "image/png" : "image/jpeg"));
   entry.image.onload = () => { if (entry.url) URL.revokeObjectURL(entry.url); entry.url = url; };
   entry.image.src = url;
 }
@@ -148,10 +152,19 @@ function lost(why) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-control]");
-  if (button) send({ type: "control", control: button.dataset.control });
+  if (!button) return;
+  if (button.id !== "mark" || state === "recording") return send({ type: "control", control: button.dataset.control });
+  $("note").hidden = !$("note").hidden; // between episodes a note is words
+  $("words").focus();
+});
+$("note").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send({ type: "note", text: $("words").value });
+  $("words").value = "";
+  $("note").hidden = true;
 });
 document.addEventListener("keydown", (event) => {
-  if (event.code === "Space" && !event.repeat) { event.preventDefault(); send({ type: "control", control: "estop" }); }
+  if (event.code === "Space" && !event.repeat && event.target !== $("words")) { event.preventDefault(); send({ type: "control", control: "estop" }); }
 });
 setInterval(() => {
   if (lastState && performance.now() - lastState > 1000 && document.body.dataset.mode !== "lost") lost("nothing heard from the robot");

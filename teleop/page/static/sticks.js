@@ -13,6 +13,8 @@ export class Sticks {
     deadman.addEventListener("contextmenu", (e) => e.preventDefault());
     deadman.addEventListener("keydown", (e) => { if (e.key === "Enter") hold(true); });
     for (const end of ["keyup", "blur"]) deadman.addEventListener(end, () => hold(false));
+    window.addEventListener("keydown", (e) => { if (e.key === "Shift" && !e.repeat && e.target.id !== "words") hold(true); }); // beside a mouse
+    window.addEventListener("keyup", (e) => { if (e.key === "Shift") hold(false); });
     root.querySelector("#jaw").addEventListener("input", (e) => { this.jaw = Number(e.target.value); });
     window.addEventListener("blur", () => hold(false));
     document.addEventListener("visibilitychange", () => { if (document.hidden) hold(false); });
