@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..robot.interfaces import Clock
-from .jog import Jog, JogDevice
+from ..robot.types import F64
+from .jog import Jog, JogDevice, Mirroring
 
 
 class Hand:
@@ -37,6 +38,31 @@ class Hand:
             self._look()
         found, self._pressed = tuple(self._pressed), []
         return found
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether the device is driven along while somebody else has the arm."""
+        return isinstance(self.device, Mirroring)
+
+    @property
+    def trouble(self) -> str:
+        """Why the device cannot be used just now, "" = nothing."""
+        return self.device.trouble if isinstance(self.device, Mirroring) else ""
+
+    def mirror(self, q: F64, width_share: float | None, led: bool) -> None:
+        """What the arm is told; `led`: the person has it, or is given it."""
+        if isinstance(self.device, Mirroring):
+            self.device.mirror(q, width_share, led and not self.muted)
+
+    def stand(self) -> None:
+        """Nobody moves the arm now."""
+        if isinstance(self.device, Mirroring):
+            self.device.stand()
+
+    def rearm(self) -> None:
+        """Leave a latched stop of the device's own. Raises `GuardFault` while that cannot be."""
+        if isinstance(self.device, Mirroring):
+            self.device.rearm()
 
     def feel(self, clamped: bool) -> None:
         self.device.feel(clamped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Jog:
     width_share: float | None = None  # 0 shut .. 1 open, of devices with a trigger that tells how far
     moved_m: F64 | None = None  # (3,) since the clutch was engaged
     turned_rad: F64 | None = None  # (3,) rotation vector since the clutch was engaged
+    q_rad: F64 | None = None  # (n,) joint angles, of a device that is an arm itself
     keys: tuple[str, ...] = ()  # episode keys that were pressed since the last look
 
 
@@ -52,3 +53,25 @@ class JogDevice(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Mirroring(Protocol):
+    """A device that is driven along while somebody else has the arm, as a leader arm is."""
+
+    def mirror(self, q: F64, width_share: float | None, led: bool) -> None:
+        """The arm is told `q` (n,) rad and to open that far, 0..1; `led`: the person takes the device now."""
+        ...
+
+    def stand(self) -> None:
+        """Stay where it is."""
+        ...
+
+    def rearm(self) -> None:
+        """Leave a latched stop of its own. Raises `GuardFault` while that cannot be."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be used just now, "" = nothing."""
+        ...

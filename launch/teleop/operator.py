@@ -14,7 +14,7 @@ from ...sim.twin import Twin
 from ...teleop.ik import rotation_vector
 from ...teleop.jog import Jog
 from .cell import TwinCell
-from .session import COUNTDOWN
+from .plan import COUNTDOWN
 
 GAIN = 6.0  # 1/s: speed for distance; people slow down where they want to arrive
 FASTEST_M_S, FASTEST_RAD_S = 0.25, 1.2

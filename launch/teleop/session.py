@@ -9,27 +9,24 @@ around it, or somebody paused it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-from ...robot.clock import RealClock, wall_time
+from ...robot.clock import RealClock
 from ...robot.errors import GuardFault
 from ...robot.interfaces import Agent
 from ...robot.loop import ControlLoop
 from ...robot.types import Applied, Observation, Step
 from ...teleop.cartesian import CartesianAgent
+from ...teleop.joints import JointAgent, LedArm
 from ...teleop.takeover import Takeover
 from ..stopping import deferred
 from .cell import Cell
 from .desk import Desk
-from .line import Standing
+from .episode import Episode
+from .plan import Plan
 from .rates import Rates
+from .showing import Showing
 from .takes import Takes
 from .tally import Tally
 
-COUNTDOWN = 3  # s
 FOREVER_NS = 2**62
 POLL_NS = 20_000_000
 JUDGE_EVERY = 3  # steps between two looks at whether the task is done
@@ -37,22 +34,6 @@ JUDGE_EVERY = 3  # steps between two looks at whether the task is done
 QUIET = ("acceleration", "jerk", "expired", "rejected_expired", "gripper_force", "gripper_hold")
 LATCHED = ("fault", "estop")
 TELEOP = ("pause", "takeover", "rerecord", "estop", "rearm", "quit")  # without a recording
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a session is to do."""
-
-    text: str  # what is done, stored with every episode
-    seed: int = 0
-    episodes: int | None = None  # saved ones after which it ends; None: when the person quits
-    records: bool = True  # episodes are wanted; else the arm is moved, no more
-    policy: Path | None = None  # that the person takes over from
-    arm: str | None = None
-    cameras: tuple[str, ...] = ()  # that are recorded
-    info: Mapping[str, Any] = field(default_factory=dict)  # of every episode
-    timed: bool = True  # steps have a rate to keep
-    countdown_s: float = COUNTDOWN
 
 
 class Session:
@@ -77,25 +58,24 @@ class Session:
         self._period_ns = round(1e9 / cell.rig.control_hz)
         fps = {name: cell.rig.cameras[name].fps for name in plan.cameras}
         self._rates = Rates(self._period_ns, fps, plan.timed)
-        self._person = CartesianAgent(desk.hand, cell.rig, plan.arm)
+        kind = JointAgent if desk.hand.mirrors else CartesianAgent
+        self._person = kind(desk.hand, cell.rig, plan.arm)
+        self._led = LedArm(cell.rig, plan.arm)
         self._takeover: Takeover | None = None
         self._seed = plan.seed
         self._over = self._turn = False  # the session; this scene
         self._before = "correcting"  # who had the arm before the pause
         self._paused = self._again = False  # again: the scene that comes is recorded at once
         self._verdict: tuple[bool | None, str, str] | None = None  # success, who judged, why it ended
-        self._due_ns = self._begun_ns = 0  # of the countdown, of the episode; robot's clock
-        self._counted = 0
-        self._marks: list[float] = []
-        self._objects: dict[str, list[float]] = {}  # where they stood when the episode began
-        self._done: bool | None = None
+        self._due_ns = self._counted = (
+            0  # of the countdown: its end on the robot's clock, the number told last
+        )
+        self._episode = Episode(plan, cell, desk.hand.name)
         self._looks = 0
-        self._slowed = 0.0
         self._asked_quit = False
         self.saved = 0  # episodes of this session that are in the dataset
         self._mine: list[int] = []  # their indices
-        self._note = ""
-        self._message = ""
+        self._showing = Showing(plan, cell, desk, self._rates, tally, self.controls)
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -135,8 +115,8 @@ class Session:
         if self._plan.policy is not None:
             policy = self._cell.policy(self._plan.policy)
             self._takeover = Takeover(policy, self._person, self._cell.rig, "correcting")
-        self._hand.muted = self._paused = False
-        self._turn, self._verdict, self._done = False, None, None
+        self._hand.muted = self._paused = self._hand.mirrors and not self._plan.records
+        self._turn, self._verdict, self._showing.done = False, None, None
         self.state = "idle"
         if self._plan.records and not self._cell.places:
             self.state, self._hand.muted = "reset", True
@@ -144,9 +124,10 @@ class Session:
                 "put everything in its place, hands out of the way, then start", spoken="put things back"
             )
         elif self._plan.records:
-            self._tell("Enter starts an episode")
+            take = "take the leader; " if self._hand.mirrors else ""
+            self._tell(f"{take}Enter starts an episode")
         else:
-            self._tell("")
+            self._tell("take the leader; p lets go of it" if self._hand.mirrors else "")
         return True
 
     def _scene(self) -> None:
@@ -158,6 +139,7 @@ class Session:
             self._count_down(self._cell.robot.clock.now())
         self._again = False
         loop.run(FOREVER_NS, self._seed, stop=self._look)
+        self._hand.stand()
         if self.state != "recording":
             return
         if self._verdict is None:
@@ -165,7 +147,8 @@ class Session:
         self._save(*self._verdict)
 
     def _save(self, success: bool | None, judge: str, ended: str) -> None:
-        info = self._found() | {"judged_by": judge} | ({"ended": ended} if ended else {})
+        found = self._episode.found(self._rates, self._takeover)
+        info = found | {"judged_by": judge} | ({"ended": ended} if ended else {})
         self._cell.guard.hold("saving")
         self._takes.end(success, info)
         self.state = "saving"
@@ -186,7 +169,7 @@ class Session:
             self.saved += 1
             self._seed += 1
             self._mine.append(kept.index)
-            self.tally.add(success, self._objects)
+            self.tally.add(success, self._episode.objects_m)
             self._desk.say(f"episode {kept.index}: {kept.rows} rows, {where}")
         if kept.trouble:
             self._desk.say(f"recording: {kept.trouble}")
@@ -194,30 +177,15 @@ class Session:
         for what in behind:
             self._desk.say(f"episode {kept.index}: marked, {what}")
 
-    def _found(self) -> dict[str, Any]:
-        """What the episode's info says at its end."""
-        rates, _ = self._rates.found()
-        info: dict[str, Any] = {"rates": rates}
-        if self._marks:
-            info["marks_s"] = [round(mark, 3) for mark in self._marks]
-        if (judged := self._cell.judge()) is not None:
-            info["task_test"] = judged[0]
-        if self._takeover is not None:
-            begun = self._begun_ns
-            info["hands"] = [
-                [round((t - begun) * 1e-9, 3), state] for t, state in self._takeover.changes if t >= begun
-            ]
-        return info
-
     def _stand(self) -> None:
         """Wait while the guard is latched."""
         clock, guard = self._cell.robot.clock, self._cell.guard
         self.state = "stopped"
         while guard.mode in LATCHED and not self._over:
-            self._message = f"{guard.reason}; \\ re-arms"
+            self._showing.message = f"{guard.reason}; \\ re-arms"
             self._poll()
             clock.sleep_until(clock.now() + POLL_NS)
-        self._message = ""
+        self._showing.message = ""
 
     # ---------------------------------------------------------------- steps
 
@@ -233,17 +201,24 @@ class Session:
         for control in self._pressed(obs.t_ns):
             self._press(control, obs.t_ns)
         self._pass_beat()
+        self._hand.mirror(*self._led.told(obs, applied), led=self._leads)
         if applied.mode in LATCHED:
             self._latched(obs, applied.mode)
         held = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET]
         self._desk.feel(held, obs.t_ns)
         self._rates.look(self._wall.now(), obs)
         if self._looks % JUDGE_EVERY == 0 and (judged := self._cell.judge()) is not None:
-            self._done = judged[0]
+            self._showing.done = judged[0]
         if self.state == "countdown":
             self._count(obs)
         self._show(obs.t_ns)
         return self._over or self._turn
+
+    @property
+    def _leads(self) -> bool:
+        """Whether the person has the arm, or is about to: a leader is let go of."""
+        given = self._takeover is None or self._takeover.state == "correcting"
+        return given and (self.state in ("countdown", "recording") or not self._plan.records)
 
     def _latched(self, obs: Observation, mode: str) -> None:
         """Nobody's old command is waiting when the arm is re-armed."""
@@ -276,22 +251,7 @@ class Session:
 
     def _begin(self, obs: Observation) -> None:
         """An episode begins with this observation."""
-        info: dict[str, Any] = {
-            "seed": self._seed,
-            "device": self._hand.name,
-            "protections": [str(p) for p in self._cell.guard.protections()],
-            "wall_time": wall_time(),
-            **self._plan.info,
-        }
-        if self._cell.draw:
-            info["draw"] = dict(self._cell.draw)
-        if (judged := self._cell.judge()) is not None:
-            self._objects = {body: [round(float(x), 4) for x in at] for body, at in judged[1].items()}
-            info["objects_m"] = self._objects
-        if self._note:
-            info["note"], self._note = self._note, ""
-        self._marks, self._begun_ns = [], obs.t_ns
-        self._takes.start(self._plan.text, info)
+        self._takes.start(self._plan.text, self._episode.begin(obs.t_ns, self._seed))
         self._rates.begin()
         self._rates.restart()
         self.state = "recording"
@@ -305,7 +265,7 @@ class Session:
         """What was pressed since the last look, wherever; a note that was typed is taken."""
         found = self._desk.pressed(t_ns)
         if (note := self._desk.answer()) is not None:
-            self._note = note
+            self._episode.note = note
             self._tell(f"note: {note}; it goes with the next episode" if note else "no note")
         return found
 
@@ -377,8 +337,7 @@ class Session:
 
     def _on_note(self, t_ns: int) -> None:
         if self.state == "recording":
-            self._marks.append((t_ns - self._begun_ns) * 1e-9)
-            self._tell(f"mark at {self._marks[-1]:.1f} s")
+            self._tell(f"mark at {self._episode.mark(t_ns):.1f} s")
         elif self._desk.ask():
             self._tell("type the note, then Enter")
 
@@ -409,10 +368,11 @@ class Session:
         self._desk.voice.say({True: "success", False: "failure", None: "ended"}[success])
 
     def _rearm(self) -> None:
-        if self._cell.guard.mode not in LATCHED:
+        if self._cell.guard.mode not in LATCHED and not self._hand.trouble:
             return
         try:
             self._cell.guard.rearm()
+            self._hand.rearm()
         except GuardFault as error:
             self._tell(str(error))
         else:
@@ -429,39 +389,17 @@ class Session:
     # ---------------------------------------------------------------- shown
 
     def _tell(self, message: str, spoken: str = "") -> None:
-        self._message = message
-        if spoken:
-            self._desk.voice.say(spoken)
+        self._showing.tell(message, spoken)
         self._show(None)
 
     def _show(self, t_ns: int | None) -> None:
         """Now, or, with the time of a step, where it is due."""
-        if t_ns is not None:
-            if not self._desk.due:
-                return
-            self._slowed = 0.7 * self._slowed + 0.3 * self._cell.slowed
-        fixed = {"rig": self._cell.rig.name, "task": self._plan.text, "device": self._hand.name}
-        self._desk.show(self._standing(t_ns), {**fixed, "controls": list(self.controls)})
-
-    def _standing(self, t_ns: int | None) -> Standing:
-        guard = self._cell.guard if self.state != "reset" or t_ns is not None else None
-        running = self.state == "recording" and t_ns is not None
-        assert t_ns is not None or not running
-        return Standing(
-            state=self.state,
-            mode="" if guard is None else guard.mode,
-            reason="" if guard is None else guard.reason,
-            rate_hz=self._rates.hz,
-            late=self._rates.late,
-            clamped="" if t_ns is None else self._desk.clamped,
-            last_clamp=self._desk.clamp,
-            episode=self.tally.episodes,
-            elapsed_s=(t_ns - self._begun_ns) * 1e-9 if running and t_ns is not None else None,
-            saved=self.tally.episodes,
-            successes=self.tally.successes,
-            slowed=self._slowed,
-            done=self._done,
-            paused=self._paused,
-            hands="person" if self._takeover is None else self._takeover.state,
-            message=self._message,
+        acting = t_ns is not None
+        if acting and not self._desk.due:
+            return
+        elapsed = None
+        if t_ns is not None and self.state == "recording":
+            elapsed = (t_ns - self._episode.begun_ns) * 1e-9
+        self._showing.show(
+            self.state, paused=self._paused, takeover=self._takeover, acting=acting, elapsed_s=elapsed
         )

@@ -10,7 +10,8 @@ from twinloop.launch.collect import dataset_spec
 from twinloop.launch.teleop.cell import TwinCell
 from twinloop.launch.teleop.command import truth
 from twinloop.launch.teleop.desk import Desk
-from twinloop.launch.teleop.session import Plan, Session
+from twinloop.launch.teleop.plan import Plan
+from twinloop.launch.teleop.session import Session
 from twinloop.launch.teleop.takes import PERSON, DryTakes, TwinTakes
 from twinloop.launch.teleop.tally import Tally
 from twinloop.launch.workers import WorldPlan

@@ -1,0 +1,98 @@
+"""`JointAgent`: a person with a leader arm, as an agent: the follower's joints stand as the leader's do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..robot.errors import UsageError, nearest
+from ..robot.models import load_model
+from ..robot.rig import Rig
+from ..robot.types import F64, ActionChunk, Applied, Observation
+from .cartesian import LEASH_RAD, VALID_NS
+from .jog import JogDevice
+
+CLOSES = 0.3  # rad of what lies between leader and follower that goes with a rad of the leader's motion
+
+
+class LedArm:
+    """What the arm that a leader stands for is told, as the leader needs it."""
+
+    def __init__(self, rig: Rig, arm: str | None = None) -> None:
+        self._arm = next(iter(rig.arms)) if arm is None else arm
+        self._gripper = rig.gripper_of(self._arm)
+        self._widest_m = load_model(rig.arms[self._arm].model).gripper_width_max_m
+
+    def told(self, obs: Observation, applied: Applied) -> tuple[F64, float | None]:
+        """Angles (n,) rad and how far it is to open, 0..1; measured, before there was a command."""
+        q = applied.sent_q.get(self._arm, obs.arms[self._arm].q)
+        if self._gripper is None or self._gripper not in applied.sent_width_m:
+            return np.asarray(q, np.float64), None
+        return np.asarray(q, np.float64), float(applied.sent_width_m[self._gripper]) / self._widest_m
+
+
+class JointAgent:
+    """Moves `arm` of `rig` as `device`, which tells `q_rad`, stands. Implements `Agent` and `Continuing`.
+
+    What lies between the two when the person takes the leader stays between them, and goes as the leader moves: taking
+    hold of it never moves the follower. Raises `UsageError` for an arm that the rig does not have.
+    """
+
+    def __init__(self, device: JogDevice, rig: Rig, arm: str | None = None) -> None:
+        name = next(iter(rig.arms)) if arm is None else arm
+        if name not in rig.arms:
+            raise UsageError(f"--arm: rig '{rig.name}' has no arm '{name}'{nearest(name, rig.arms)}")
+        self.device = device
+        self._arm = name
+        self._gripper = rig.gripper_of(name)
+        self._spec = rig.joint_spec(name)
+        self._widest_m = load_model(rig.arms[name].model).gripper_width_max_m
+        self._period_ns = round(1e9 / rig.control_hz)
+        self._told: F64 | None = None  # (n + 1,) rad and m, commanded
+        self._between: F64 | None = None  # follower less leader, (n + 1,)
+        self._led: F64 = np.zeros(self._spec.n + 1)  # where the leader stood
+        self.keys: tuple[str, ...] = ()  # episode keys of the last look
+
+    def reset(self, seed: int) -> None:
+        """Begin anew from where the arm stands."""
+        self._told, self._between = None, None
+
+    def begin(self, q: Mapping[str, F64], width_m: Mapping[str, float]) -> None:
+        """Go on from these commands, (n,) rad by arm and m by gripper: somebody else gave the last ones."""
+        width = 0.0 if self._gripper is None else width_m.get(self._gripper, 0.0)
+        self._told = np.append(np.asarray(q[self._arm], np.float64), width)
+        self._between = None
+
+    def act(self, obs: Observation) -> ActionChunk:
+        measured = obs.arms[self._arm].q
+        if self._told is None:
+            self.begin({self._arm: measured}, {name: s.width_m for name, s in obs.grippers.items()})
+        assert self._told is not None
+        jog = self.device.read(obs.t_ns)
+        self.keys = jog.keys
+        if not jog.engaged or jog.q_rad is None:
+            self._between = None
+        else:
+            width = self._told[-1] if jog.width_share is None else jog.width_share * self._widest_m
+            self._follow(np.append(jog.q_rad, width), measured)
+        due = obs.t_ns + self._period_ns
+        q = {self._arm: self._told[None, :-1].copy()}
+        widths = {} if self._gripper is None else {self._gripper: self._told[-1:].copy()}
+        return ActionChunk(due, self._period_ns, q, widths, due + VALID_NS, "person")
+
+    def _follow(self, leader: F64, measured: F64) -> None:
+        assert self._told is not None
+        if self._between is None:
+            self._between, self._led = self._told - leader, leader
+        gone = CLOSES * np.abs(leader - self._led)
+        self._between -= np.clip(self._between, -gone, gone)
+        self._led = leader
+        wanted = leader + self._between
+        # The leash holds back, it never pulls: a follower that the guard holds back is not run away from.
+        leashed = np.clip(wanted[:-1], measured - LEASH_RAD, measured + LEASH_RAD)
+        nearer = np.abs(leashed - self._told[:-1]) <= np.abs(wanted[:-1] - self._told[:-1])
+        self._told[:-1] = np.clip(
+            np.where(nearer, leashed, self._told[:-1]), self._spec.q_min, self._spec.q_max
+        )
+        self._told[-1] = min(max(float(wanted[-1]), 0.0), self._widest_m)
