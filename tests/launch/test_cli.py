@@ -206,7 +206,6 @@ def test_a_policy_knows_its_task(tmp_path, recorded):
     deploy = ("deploy", policy, "--sim", "--rig", rig)
     refused(twinloop(*deploy), "rig 'so101' has changed", "--allow-changed-rig")
     refused(twinloop(*deploy, "--allow-changed-rig", "--film", tmp_path / "x.mp4"), "no camera to film with")
-    assert twinloop(*deploy, "--allow-changed-rig").returncode == 0
 
 
 def test_train_on_a_camera_that_was_not_recorded(tmp_path, recorded):

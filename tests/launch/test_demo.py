@@ -72,7 +72,8 @@ def test_camera_demo_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rig", [pytest.param("so101", marks=pytest.mark.thorough), "so101_realsense"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("rig", ["so101", "so101_realsense"])
 def test_an_emulated_demo_deploys_in_real_time_and_parks(tmp_path, rig):
     if rig == "so101_realsense":
         pytest.importorskip("pyrealsense2", exc_type=ImportError)

@@ -140,13 +140,9 @@ def shared(session):
     return found
 
 
+@pytest.mark.thorough  # of them, test_faults_deploy.py has one
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough),
-        (signal.SIGTERM, 143),
-        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.thorough),
-    ],
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_stopped_deployment_parks_and_leaves_nothing(policy, number, code):
     process = deploy(policy, "--episodes", "50")
@@ -177,6 +173,7 @@ def test_twinloop_estop_ends_it(policy):
     assert process.returncode == 143 and "Traceback" not in text, text
 
 
+@pytest.mark.thorough
 def test_the_space_bar_stops_and_r_lets_it_park(policy):
     master, slave = pty.openpty()
     process = deploy(policy, "--episodes", "50", stdin=slave)

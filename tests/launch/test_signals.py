@@ -50,7 +50,10 @@ def nobody_left(session):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.thorough), 2])
-@pytest.mark.parametrize(("signals", "code"), [([signal.SIGTERM], 143), ([signal.SIGINT] * 4, 130)])
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [pytest.param([signal.SIGTERM], 143, marks=pytest.mark.thorough), ([signal.SIGINT] * 4, 130)],
+)
 def test_a_stopped_recording_parks_and_keeps_what_it_saved(tmp_path, workers, signals, code):
     """Sent to the whole group, as a terminal and a service manager do."""
     root = tmp_path / "d"
