@@ -26,6 +26,7 @@ COMMANDS = Path(__file__).parent / "commands"
 ORDER = (
     "demo",
     "teleop",
+    "operate",
     "record",
     "train",
     "eval",

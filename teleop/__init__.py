@@ -25,6 +25,7 @@ DEVICES: Mapping[str, str] = MappingProxyType(  # name -> factory; imported when
         "gamepad": "place:gamepad",
         "spacemouse": "place:spacemouse",
         "web": "place:web",
+        "remote": "place:remote",
         "scripted": "place:scripted",
     }
 )

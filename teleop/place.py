@@ -57,6 +57,16 @@ def web(place: Place) -> JogDevice:
     return place.page
 
 
+def remote(place: Place) -> JogDevice:
+    """Whatever device `twinloop operate` has on another machine."""
+    from .remote import Remote
+
+    _plain("remote", place)
+    if place.page is None:
+        raise UsageError("--device remote: comes over the operator's page; give the `Place` an open one")
+    return Remote(place.page)
+
+
 def scripted(place: Place) -> JogDevice:
     from .scripted import Scripted
 

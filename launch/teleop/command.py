@@ -23,7 +23,9 @@ from ...teleop.hand import Hand
 from ...teleop.keyboard import Keyboard
 from ...teleop.page import PageProcess
 from ...teleop.page.link import make_link
+from ...teleop.pedal import FootPedal, PedalKeys, parse_pedal, same_device
 from ...teleop.place import Place
+from ...teleop.remote import Remote
 from ..collect import dataset_spec
 from ..collect import resized as resized_plan
 from ..devices.local import on_this_machine
@@ -37,12 +39,14 @@ from .desk import Desk
 from .line import Line
 from .match import check_match, next_seed, with_devices
 from .operator import Operator
-from .session import Plan, Session
+from .plan import Plan
+from .session import Session
 from .takes import PERSON, DryTakes, RigTakes, Takes, TwinTakes
 from .tally import Tally
 from .voice import Voice
 
-DEAD_MAN_MS = 100.0  # a web hand that is silent for longer holds the arm
+LINKED = ("web", "remote")  # devices whose hand comes over the page's link
+DEAD_MAN_MS = 100.0  # such a hand that is silent for longer holds the arm
 TASK = "pick_place"
 
 
@@ -69,21 +73,25 @@ class Asked:
     token: str | None = None
     quiet: bool = False
     dry_run: bool = False
+    pedal: str | None = None  # as `parse_pedal` reads it
 
     @property
     def shows_page(self) -> bool:
-        return self.page or self.device.partition(":")[0] == "web"
+        return self.page or self.device.partition(":")[0] in LINKED
 
 
 def run(asked: Asked) -> int:
     """Run the session; returns the command's exit status."""
     name, _, choice = asked.device.partition(":")
     _check(asked, name)
+    keys = None if asked.pedal is None else parse_pedal(asked.pedal)
     needs = PolicyNeeds() if asked.policy is None else policy_needs(asked.policy)
     asked = replace(asked, size=asked.size or needs.size)
     task = load_task(asked.task or needs.task or TASK)
     text = asked.text or task.text
     rig = load_rig(asked.rig) if asked.sim or asked.emulated else on_this_machine(asked.rig)
+    if keys is not None:
+        _not_the_stop(rig, keys)
     shown = resized(rig, asked.size)
     wanted = tuple(rig.cameras) if asked.root or asked.shows_page else needs.cameras
     cameras = () if asked.no_cameras else wanted
@@ -97,7 +105,7 @@ def run(asked: Asked) -> int:
         check_match(asked.root, spec)
     tally = Tally() if asked.root is None else Tally.of(asked.root)
     seed = asked.seed if asked.root is None else next_seed(asked.root, asked.seed)
-    guarded = _with_dead_man(rig) if name == "web" else rig
+    guarded = _with_dead_man(rig) if name in LINKED else rig
     cell = _cell(asked, guarded, task, cameras, seed, paced=name != "scripted")
     fps = {camera: rig.cameras[camera].fps for camera in cameras}
     takes: Takes = DryTakes()
@@ -115,6 +123,7 @@ def run(asked: Asked) -> int:
         if page is not None:
             stack.enter_context(page)
             say(f"page: {page.url}")
+            tally.watch(lambda: page.tell_starts(tally.png(rig)) if tally.starts else None)
         operator = Operator(cell) if isinstance(cell, TwinCell) else None
         place = Place(rig, choice, page, None if operator is None else operator.hand)
         device = make_device(name, place)
@@ -122,10 +131,14 @@ def run(asked: Asked) -> int:
         if device is not page:
             device.open()
             stack.callback(device.close)
-        terminal = _terminal(device)
+        terminal = terminal_beside(device)
         if terminal is not None and terminal is not device:
             terminal.open()
             stack.callback(terminal.close)
+        pedal = None if keys is None else FootPedal(keys)
+        if pedal is not None:
+            pedal.open()
+            stack.callback(pedal.close)
         stack.callback(takes.close)
         takes.open()
         stack.callback(cell.close)
@@ -144,12 +157,14 @@ def run(asked: Asked) -> int:
             info=info,
             timed=not isinstance(cell, TwinCell) or name != "scripted",
         )
-        desk = Desk(hand, wall, terminal=terminal, page=page, voice=voice, line=line)
+        desk = Desk(hand, wall, terminal=terminal, page=page, pedal=pedal, voice=voice, line=line)
         session = Session(plan, cell, desk, takes, tally)
         if terminal is not None:
             say(f"keys: {key_line()}")
         if (how := getattr(sys.modules[type(device).__module__], "HELP", None)) is not None:
             say(f"{name}: {how}")
+        if isinstance(device, Remote):
+            say(f"the operator's machine: {device.how}")
         for protection in cell.guard.protections() if isinstance(cell, RigCell) else ():
             if not protection.active:
                 say(f"not active: {protection.name} ({protection.detail})")
@@ -186,6 +201,12 @@ def _check(asked: Asked, name: str) -> None:
         raise UsageError("--text: empty; say in a few words what is done, as in 'pick the red cube'")
 
 
+def _not_the_stop(rig: Rig, keys: PedalKeys) -> None:
+    stop = rig.estop.pedal
+    if stop is not None and same_device(stop.device, keys.device):
+        raise UsageError(f"--pedal {keys.device}: is the e-stop of rig '{rig.name}'; take another pedal")
+
+
 def _with_dead_man(rig: Rig) -> Rig:
     limit = min(rig.guard.heartbeat_ms, DEAD_MAN_MS)
     return replace(rig, guard=replace(rig.guard, heartbeat_ms=limit))
@@ -204,10 +225,12 @@ def _page(asked: Asked, rig: Rig, cameras: tuple[str, ...]) -> PageProcess | Non
         return None
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     shown = replace(rig, cameras={name: rig.cameras[name] for name in cameras})
-    return PageProcess(shown, make_link(asked.host, asked.port, asked.token), state / "twinloop" / "page")
+    return PageProcess(
+        shown, make_link(asked.host, asked.port, asked.token), state / "twinloop" / "page", root=asked.root
+    )
 
 
-def _terminal(device: object) -> Keyboard | None:
+def terminal_beside(device: object) -> Keyboard | None:
     """The terminal's keys as controls; None where there is no terminal."""
     if isinstance(device, Keyboard):
         return device

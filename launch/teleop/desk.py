@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 from ...robot.interfaces import Clock
 from ...teleop.hand import Hand
 from ...teleop.keyboard import Keyboard
 from ...teleop.page import PageProcess
+from ...teleop.pedal import FootPedal
+from ...teleop.remote import Remote
 from .line import EVERY_NS, Line, Standing
 from .voice import Voice
 
 
+@runtime_checkable
+class Beating(Protocol):
+    """A device at the end of a link that may be lost."""
+
+    def beat_ns(self) -> int | None:
+        """When its hand was last heard of, ns of the wall's clock; None before it ever was."""
+        ...
+
+
 class Desk:
-    """`hand` moves the arm; `terminal` and `page` have controls beside it, where there are any. All are open."""
+    """`hand` moves the arm; `terminal`, `page`, `pedal` have controls beside it, where there are any. All are open."""
 
     def __init__(
         self,
@@ -22,6 +34,7 @@ class Desk:
         *,
         terminal: Keyboard | None = None,
         page: PageProcess | None = None,
+        pedal: FootPedal | None = None,
         voice: Voice | None = None,
         line: Line | None = None,
     ) -> None:
@@ -30,6 +43,8 @@ class Desk:
         self.voice = voice or Voice(quiet=True)
         self._wall = wall
         self._terminal = terminal
+        self._pedal = pedal
+        self._pedal_told = ""  # what was said of it last
         self._line = line or Line()
         self._beat_ns: int | None = None
         self._shown_ns = 0
@@ -44,6 +59,8 @@ class Desk:
             found += self._terminal.read(self._wall.now()).keys
         if self.page is not None and self.hand.device is not self.page:
             found += self.page.controls()
+        if self._pedal is not None:
+            found += self._pedal.read(self._wall.now())
         return found
 
     def ask(self) -> bool:
@@ -54,14 +71,16 @@ class Desk:
         return True
 
     def answer(self) -> str | None:
-        """The text, once it is typed."""
-        return None if self._terminal is None else self._terminal.answer()
+        """The text, once it is typed, there or on the page."""
+        typed = None if self._terminal is None else self._terminal.answer()
+        return self.page.answer() if typed is None and self.page is not None else typed
 
     def beat_age_ns(self) -> int | None:
-        """How long ago the hand on the page gave word, if it has done so since the last call."""
-        if self.page is None or self.hand.device is not self.page:
+        """How long ago a hand at the end of a link gave word, if it has done so since the last call."""
+        device = self.hand.device
+        if not isinstance(device, Beating):
             return None
-        beat, before = self.page.beat_ns(), self._beat_ns
+        beat, before = device.beat_ns(), self._beat_ns
         self._beat_ns = beat
         return None if beat is None or beat == before else max(0, self._wall.now() - beat)
 
@@ -92,6 +111,12 @@ class Desk:
         if self.page is not None and self.page.trouble and not self._lonely:
             self._lonely = True
             self.say(f"{self.page.trouble}; the session goes on without it")
+        if self._pedal is not None and self._pedal.trouble != self._pedal_told:
+            self._pedal_told = self._pedal.trouble
+            if self._pedal_told:
+                self.say(self._pedal_told)
+        if isinstance(self.hand.device, Remote):
+            standing = replace(standing, link=self.hand.device.link_text)
         self._line.show(standing, None if self._terminal is None else self._terminal.line)
         if self.page is not None:
             self.page.tell({**standing.for_page(), **session})

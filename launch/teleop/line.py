@@ -32,6 +32,7 @@ class Standing:
     paused: bool
     hands: str  # who moves the arm
     message: str
+    link: str = ""  # to an operator on another machine
 
     def text(self) -> str:
         """For the terminal."""
@@ -55,6 +56,8 @@ class Standing:
             parts.append("task done")
         if self.hands != "person":
             parts.append(self.hands)
+        if self.link:
+            parts.append(self.link)
         if self.message:
             parts.append(self.message)
         return "  ".join(part for part in parts if part)
@@ -70,9 +73,12 @@ class Standing:
             "elapsed_s": self.elapsed_s,
             "rate_hz": self.rate_hz,
             "late": self.late,
+            "state": self.state,
             "clamped": self.clamped,
+            "last_clamp": self.last_clamp,
             "statistics": f"{self.saved} episodes, {self.successes} succeeded{share}"
             + ("; task done now" if self.done else ""),
+            "operator": self.link,
             "message": time,
         }
 
@@ -87,14 +93,17 @@ class Line:
 
     def show(self, standing: Standing, typing: str | None = None) -> None:
         """`typing`: a text that the person types now, shown instead."""
-        text = standing.text() if typing is None else f"note: {typing}"
+        self.put(standing.text() if typing is None else f"note: {typing}", standing.state)
+
+    def put(self, text: str, state: str) -> None:
+        """Show `text`; where there is no terminal, when `state` is another than before."""
         if self._live:
             width = shutil.get_terminal_size().columns - 1
             self._write(f"{CLEAR}{text[:width]}")
             self._shown = text
-        elif standing.state != self._state:
+        elif state != self._state:
             self._write(f"{text}\n")
-        self._state = standing.state
+        self._state = state
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -36,7 +36,7 @@ class Link:
         if origin is not None and urlsplit(origin).netloc != shown:
             return False
         if not self.token:
-            return shown is not None and _is_loopback(urlsplit(f"//{shown}").hostname or "")
+            return shown is not None and is_loopback(urlsplit(f"//{shown}").hostname or "")
         given = parse_qs(urlsplit(target).query).get("token", [""])[0]
         return hmac.compare_digest(given.encode(), self.token.encode())
 
@@ -56,7 +56,7 @@ def make_link(host: str, port: int, token: str | None = None) -> Link:
         raise UsageError(f"--port {port}: a port is a number from 0 (any that is free) to 65535")
     if token is not None and len(token) < 8:
         raise UsageError("--token: at least 8 characters; leave it out, and one is drawn")
-    outside = not _is_loopback(host)
+    outside = not is_loopback(host)
     return Link(host, port, token or (secrets.token_urlsafe(12) if outside else ""), tls=outside)
 
 
@@ -89,7 +89,7 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
