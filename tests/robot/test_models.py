@@ -10,6 +10,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+from shapes import surface
 from twinloop.robot import models
 from twinloop.robot.errors import RigError
 from twinloop.robot.kinematics import Kinematics
@@ -19,7 +20,6 @@ FACTS = json.loads(Path(__file__).with_name("so101_fk_check.json").read_text())
 SO101 = load_model("so101")
 VISUAL, COLLISION, GUARD = 2, 3, 4
 REST_CLEARANCE_M = 0.010
-CONTAINED_M = 0.003  # how far a shape may stick out of its guard capsules
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +88,6 @@ def test_joints_are_the_published_ones(model):
     assert SO101.gripper_range() == pytest.approx((-0.174533, 1.745329))
 
 
-def test_nothing_that_belongs_to_the_twin_is_in_the_description(model):
-    assert model.nu == 0 and model.nkey == 0 and model.nlight == 0 and model.nmesh == 0
-    assert not model.dof_damping.any() and not model.dof_armature.any() and not model.dof_frictionloss.any()
-
-
 # --- conventions (docs/conventions-so101.md) ------------------------------------------------------------
 
 ZERO = np.zeros(5)
@@ -141,42 +136,6 @@ def test_level_gripper_is_the_middle_of_the_roll_range(model, data):
 # --- shapes ---------------------------------------------------------------------------------------------
 
 
-def surface(model, data, g):
-    """Points of a box's or cylinder's surface in the world, (k, 3) m."""
-    size = model.geom_size[g]
-    if int(model.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_BOX):
-        grid = np.linspace(-1, 1, 7)
-        points = [p for p in itertools.product(grid, repeat=3) if max(abs(c) for c in p) == 1.0]
-        local = np.array(points) * size
-    else:
-        assert int(model.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_CYLINDER)
-        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        rim = np.stack([size[0] * np.cos(angle), size[0] * np.sin(angle)], axis=1)
-        local = np.concatenate(
-            [np.column_stack([rim, np.full(24, z)]) for z in np.linspace(-1, 1, 5) * size[1]]
-        )
-    return data.geom_xpos[g] + local @ data.geom_xmat[g].reshape(3, 3).T
-
-
-def outside(model, data, points, g):
-    """Distance of `points` from the surface of capsule `g`, negative inside."""
-    half = data.geom_xmat[g].reshape(3, 3)[:, 2] * model.geom_size[g, 1]
-    way = points - (data.geom_xpos[g] - half)
-    along = np.clip(way @ half / (2 * half @ half), 0, 1)
-    return np.linalg.norm(way - np.outer(along, 2 * half), axis=1) - model.geom_size[g, 0]
-
-
-def test_guard_capsules_contain_what_is_seen_and_what_touches(model, data):
-    for body in range(1, model.nbody):
-        capsules = [g for g in geoms(model, GUARD) if int(model.geom_bodyid[g]) == body]
-        assert capsules, model.body(body).name
-        for g in [*geoms(model, VISUAL), *geoms(model, COLLISION)]:
-            if int(model.geom_bodyid[g]) == body:
-                points = surface(model, data, g)
-                out = np.min([outside(model, data, points, c) for c in capsules], axis=0).max()
-                assert out < CONTAINED_M, (model.body(body).name, model.geom(g).name or g, out)
-
-
 def test_guard_capsules_are_not_fatter_than_needed_at_the_finger_tips(model, data):
     """A finger may reach to the table beside a cube: capsules end at most 3 mm beyond the printed tip."""
     place(model, data, ZERO, 0.025)
@@ -193,26 +152,6 @@ def test_guard_capsules_are_not_fatter_than_needed_at_the_finger_tips(model, dat
             if int(model.geom_group[g]) == GUARD
         ]
         assert tip - 1e-3 < max(reach) < tip + 3e-3
-
-
-def test_groups(model):
-    assert set(np.unique(model.geom_group)) == {VISUAL, COLLISION, GUARD}
-    names = set()
-    for g in range(model.ngeom):
-        group, name = int(model.geom_group[g]), model.geom(g).name
-        touches = bool(model.geom_contype[g]) and bool(model.geom_conaffinity[g])
-        assert touches == (group == COLLISION)
-        if group == GUARD:
-            body = model.body(model.geom_bodyid[g]).name
-            assert int(model.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_CAPSULE)
-            assert name.startswith(f"guard_{body}_")
-            names.add(name)
-        elif group == COLLISION:
-            assert name.startswith(("col_", "pad_"))
-    assert len(names) == len(geoms(model, GUARD))
-    for pad in ("pad_fixed", "pad_moving"):
-        assert int(model.geom(pad).type[0]) == int(mujoco.mjtGeom.mjGEOM_BOX)
-        assert int(model.geom(pad).condim[0]) >= 4
 
 
 def test_links_left_out_of_the_checks_can_never_meet(model, data):

@@ -1,5 +1,5 @@
 """Descriptions of the other arms on servos, Koch v1.1, SO-100 and ViperX-300: against the published numbers, against
-themselves, and as twins. What is common to all shipped descriptions is tested on the SO-101 too."""
+themselves, and as twins. What is common to all shipped descriptions is in test_shapes.py."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from twinloop.sim.twin import Twin, TwinRobot
 FACTS = json.loads(Path(__file__).with_name("servo_arms_fk_check.json").read_text())["arms"]
 ARMS = ("koch", "so100", "viperx")
 ALL = ("so101", *ARMS)
-VISUAL, COLLISION, GUARD = 2, 3, 4
-CONTAINED_M = 0.0032  # how far a shape may stick out of its guard capsules
+COLLISION, GUARD = 3, 4
 POSES = [(name, pose) for name in ARMS for pose in ("rest", "home")]
 
 
@@ -104,61 +103,6 @@ def test_zero_pose(name):
 
 
 # --- shapes ---------------------------------------------------------------------------------------------
-
-
-def surface(model, data, g):
-    """Points of a box's or cylinder's surface in the world, (k, 3) m."""
-    size = model.geom_size[g]
-    if int(model.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_BOX):
-        grid = np.linspace(-1, 1, 7)
-        local = np.array([p for p in itertools.product(grid, repeat=3) if max(map(abs, p)) == 1.0]) * size
-    else:
-        assert int(model.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_CYLINDER)
-        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        rim = size[0] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        rings = np.linspace(-1, 1, 5) * size[1]
-        local = np.concatenate([np.column_stack([rim, np.full(24, z)]) for z in rings])
-    return data.geom_xpos[g] + local @ data.geom_xmat[g].reshape(3, 3).T
-
-
-def outside(model, data, points, g):
-    """Distance of `points` from the surface of capsule `g`, negative inside."""
-    half = data.geom_xmat[g].reshape(3, 3)[:, 2] * model.geom_size[g, 1]
-    way = points - (data.geom_xpos[g] - half)
-    along = np.clip(way @ half / (2 * half @ half), 0, 1)
-    return np.linalg.norm(way - np.outer(along, 2 * half), axis=1) - model.geom_size[g, 0]
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_guard_capsules_contain_what_is_seen_and_what_touches(name):
-    """Those of a hand also contain the parts that the motor of its gripper moves through equalities."""
-    model, description = model_of(name), load_model(name)
-    for width in np.linspace(0.0, description.gripper_width_max_m, 4):
-        data = placed(name, np.zeros(len(description.joints)), width)
-        for body in range(1, model.nbody):
-            holder = body
-            while not geoms(name, GUARD, holder) and holder:
-                holder = int(model.body_parentid[holder])
-            for g in [*geoms(name, VISUAL, body), *geoms(name, COLLISION, body)]:
-                points = surface(model, data, g)
-                out = np.min([outside(model, data, points, c) for c in geoms(name, GUARD, holder)], axis=0)
-                assert out.max() < CONTAINED_M, (model.body(body).name, model.geom(g).name or g)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_groups(name):
-    model = model_of(name)
-    assert model.nu == 0 and model.nkey == 0 and model.nlight == 0 and model.nmesh == 0
-    assert not model.dof_damping.any() and not model.dof_armature.any() and not model.dof_frictionloss.any()
-    assert set(np.unique(model.geom_group)) == {VISUAL, COLLISION, GUARD}
-    for g in range(model.ngeom):
-        group, geom = int(model.geom_group[g]), model.geom(g).name
-        assert (bool(model.geom_contype[g]) and bool(model.geom_conaffinity[g])) == (group == COLLISION)
-        if group == GUARD:
-            assert int(model.geom_type[g]) == int(mujoco.mjtGeom.mjGEOM_CAPSULE)
-            assert geom.startswith(f"guard_{model.body(model.geom_bodyid[g]).name}_")
-        elif group == COLLISION:
-            assert geom.startswith(("col_", "pad_"))
 
 
 def strangers(name: str) -> list[tuple[int, int]]:
@@ -275,18 +219,6 @@ def test_parks_from_anywhere_it_may_stand(name):
 
 
 # --- gripper --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ARMS)
-def test_gripper_map_is_its_own_inverse(name):
-    description = load_model(name)
-    lo, hi = description.gripper_range()
-    angles = np.linspace(lo, hi, 2001)
-    widths = description.angle_to_width(angles)
-    assert (np.diff(widths) > 0).all()
-    assert description.width_to_angle(widths) == pytest.approx(angles, abs=1e-9)
-    assert lo <= description.width_to_angle(0.0) < lo + 0.06
-    assert float(description.width_to_angle(1.0)) == pytest.approx(hi)  # beyond the end: the end
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -18,9 +18,7 @@ from twinloop.sim.twin import Twin, TwinRobot
 
 ARMS = ("franka", "trossen", "ur5e", "xarm7")
 WITH_GRIPPER = ("franka", "trossen", "xarm7")
-VISUAL, COLLISION, GUARD = 2, 3, 4
-CONTAINED_M = 0.0031  # how far a shape may stick out of its guard capsules
-GEOM = mujoco.mjtGeom
+VISUAL, COLLISION = 2, 3
 
 
 @functools.cache
@@ -124,74 +122,8 @@ def test_trossen_follows_its_urdf(q, where, approach):
 # --- shapes -----------------------------------------------------------------------------------------------
 
 
-def surface(model, data, g):
-    """Points of a geom's surface in the world, (k, 3) m."""
-    size, kind = model.geom_size[g], int(model.geom_type[g])
-    if kind == int(GEOM.mjGEOM_BOX):
-        grid = np.linspace(-1, 1, 7)
-        local = np.array([p for p in itertools.product(grid, repeat=3) if max(map(abs, p)) == 1.0]) * size
-    else:
-        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        rim = size[0] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        if kind == int(GEOM.mjGEOM_CYLINDER):
-            rings = [(1.0, z) for z in np.linspace(-1, 1, 5) * size[1]]
-        else:
-            assert kind == int(GEOM.mjGEOM_CAPSULE)
-            rings = [
-                (np.cos(up), end * (size[1] + size[0] * np.sin(up)))
-                for end in (-1, 1)
-                for up in np.linspace(0, H, 6)
-            ]
-        local = np.concatenate([np.column_stack([rim * r, np.full(24, z)]) for r, z in rings])
-    return data.geom_xpos[g] + local @ data.geom_xmat[g].reshape(3, 3).T
-
-
-def outside(model, data, points, g):
-    """Distance of `points` from the surface of capsule `g`, negative inside."""
-    half = data.geom_xmat[g].reshape(3, 3)[:, 2] * model.geom_size[g, 1]
-    way = points - (data.geom_xpos[g] - half)
-    along = np.clip(way @ half / (2 * half @ half), 0, 1)
-    return np.linalg.norm(way - np.outer(along, 2 * half), axis=1) - model.geom_size[g, 0]
-
-
 def of_body(model, body, *groups):
     return [g for g in range(model.ngeom) if model.geom_bodyid[g] == body and model.geom_group[g] in groups]
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_guard_capsules_contain_what_is_seen_and_what_touches(arm):
-    """Those of the hand also contain the coupled finger, all along its way: the guard does not move it."""
-    model = model_of(arm)
-    data = mujoco.MjData(model)
-    for body in range(1, model.nbody):
-        mine = of_body(model, body, GUARD)
-        joint = int(model.body_jntadr[body])
-        capsules = mine or of_body(model, int(model.body_parentid[body]), GUARD)
-        low, high = model.jnt_range[joint]
-        for q in [0.0] if mine else np.linspace(low, high, 7):
-            data.qpos[:] = 0.0
-            data.qpos[model.jnt_qposadr[joint]] = q
-            mujoco.mj_forward(model, data)
-            for g in of_body(model, body, VISUAL, COLLISION):
-                points = surface(model, data, g)
-                out = np.min([outside(model, data, points, c) for c in capsules], axis=0).max()
-                assert out < CONTAINED_M, (model.body(body).name, model.geom(g).name or g, q, out)
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_groups(arm):
-    model = model_of(arm)
-    assert model.nu == 0 and model.nkey == 0 and model.nlight == 0 and model.nmesh == 0
-    assert set(np.unique(model.geom_group)) == {VISUAL, COLLISION, GUARD}
-    for g in range(model.ngeom):
-        group, name = int(model.geom_group[g]), model.geom(g).name
-        touches = bool(model.geom_contype[g]) and bool(model.geom_conaffinity[g])
-        assert touches == (group == COLLISION)
-        if group == GUARD:
-            assert int(model.geom_type[g]) == int(GEOM.mjGEOM_CAPSULE)
-            assert name.startswith(f"guard_{model.body(model.geom_bodyid[g]).name}_")
-        elif group == COLLISION:
-            assert name.startswith(("col_", "pad_"))
 
 
 @pytest.mark.parametrize(
