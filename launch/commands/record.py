@@ -58,6 +58,9 @@ class Command:
     """Token of the page; by default one is drawn where it is needed."""
     quiet: bool = False
     """With --device: say nothing aloud."""
+    pedal: str | None = None
+    """With --device: foot pedal, as DEVICE (any key: start, then success) or DEVICE=KEY:CONTROL,... with letters, f1 to
+    f12 or codes as keys; /dev/input/by-id/...-event-kbd=a:start,b:success,c:failure."""
     dry_run: bool = False
     """With --device: everything but the writing."""
     size: tuple[int, int] | None = None
@@ -83,7 +86,7 @@ class Command:
 
         if self.device is not None:
             return self._person(self.device)
-        for option in ("sim", "emulated", "text", "arm", "policy", "page", "dry_run"):
+        for option in ("sim", "emulated", "text", "arm", "policy", "page", "pedal", "dry_run"):
             if getattr(self, option) not in (None, False):
                 raise UsageError(
                     f"--{option.replace('_', '-')}: is for what you record yourself; add --device"
@@ -142,5 +145,6 @@ class Command:
             token=self.token,
             quiet=self.quiet,
             dry_run=self.dry_run,
+            pedal=self.pedal,
         )
         return run(asked)

@@ -46,6 +46,8 @@ class Command:
     """Token of the page; by default one is drawn where it is needed."""
     quiet: bool = False
     """Say nothing aloud."""
+    pedal: str | None = None
+    """Foot pedal with controls, as DEVICE=KEY:CONTROL,...; /dev/input/by-id/...-event-kbd=a:pause,b:estop."""
 
     def run(self) -> int:
         from ..arguments import SEEDS, picture, within
@@ -69,5 +71,6 @@ class Command:
             port=self.port,
             token=self.token,
             quiet=self.quiet,
+            pedal=self.pedal,
         )
         return run(asked)
