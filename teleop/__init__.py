@@ -26,6 +26,7 @@ DEVICES: Mapping[str, str] = MappingProxyType(  # name -> factory; imported when
         "spacemouse": "place:spacemouse",
         "web": "place:web",
         "remote": "place:remote",
+        "leader": "place:leader",
         "scripted": "place:scripted",
     }
 )

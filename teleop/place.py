@@ -21,6 +21,8 @@ class Place:
     rig: Rig
     choice: str = ""  # what stood behind the name, as in "gamepad:1"
     page: PageProcess | None = None  # the operator's page, where one is open
+    arm: str | None = None  # of the rig, that the device moves; None: its first
+    led: Callable[[Rig], JogDevice] | None = None  # makes a leader that is not real, of this rig
     script: Callable[[int], Jog] | None = None  # time ns -> what a scripted hand asks for then
 
 
@@ -67,9 +69,30 @@ def remote(place: Place) -> JogDevice:
     return Remote(place.page)
 
 
+def leader(place: Place) -> JogDevice:
+    """`leader:RIG` is that rig; by default the one of the arm's model, as so101_leader."""
+    from ..robot.clock import RealClock
+    from ..robot.machine import load_local_rig
+    from ..robot.process import GuardProcess
+    from .leader import Leader, check_leader, leader_ports
+
+    arm = next(iter(place.rig.arms)) if place.arm is None else place.arm
+    rig = load_local_rig(place.choice or f"{place.rig.arms[arm].model}_leader").rig
+    check_leader(rig, place.rig, arm)
+    if place.led is not None:
+        return place.led(rig)
+    clock = RealClock()
+    return Leader(rig, GuardProcess(rig, leader_ports(rig), clock), clock)
+
+
 def scripted(place: Place) -> JogDevice:
+    """`scripted:leader` leads a leader of the twin, instead of a device of Cartesian velocities."""
+    from dataclasses import replace
+
     from .scripted import Scripted
 
+    if place.choice == "leader" and place.led is not None:
+        return leader(replace(place, choice=""))
     _plain("scripted", place)
     if place.script is None:
         raise UsageError("--device scripted: sees where things truly are, as only the twin knows; add --sim")

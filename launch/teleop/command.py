@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ...sim.tasks import Task, load_task
 from ...teleop import device_names, make_device
 from ...teleop.controls import key_line
 from ...teleop.hand import Hand
+from ...teleop.jog import JogDevice
 from ...teleop.keyboard import Keyboard
 from ...teleop.page import PageProcess
 from ...teleop.page.link import make_link
@@ -36,6 +38,7 @@ from ..progress import say
 from ..workers import PolicyNeeds, WorldPlan, policy_needs
 from .cell import Cell, RigCell, TwinCell
 from .desk import Desk
+from .leading import emulated_lead, twin_lead
 from .line import Line
 from .match import check_match, next_seed, with_devices
 from .operator import Operator
@@ -125,7 +128,8 @@ def run(asked: Asked) -> int:
             say(f"page: {page.url}")
             tally.watch(lambda: page.tell_starts(tally.png(rig)) if tally.starts else None)
         operator = Operator(cell) if isinstance(cell, TwinCell) else None
-        place = Place(rig, choice, page, None if operator is None else operator.hand)
+        script = None if operator is None else operator.hand
+        place = Place(rig, choice, page, asked.arm, _lead(asked, rig, cell, choice), script)
         device = make_device(name, place)
         hand = Hand(device, operator.clock if operator is not None and name == "scripted" else wall)
         if device is not page:
@@ -174,6 +178,16 @@ def run(asked: Asked) -> int:
     return 0 if asked.episodes is None or session.saved >= asked.episodes else 1
 
 
+def _lead(asked: Asked, rig: Rig, cell: Cell, choice: str) -> Callable[[Rig], JogDevice] | None:
+    """Who makes a leader that is not real."""
+    arm = next(iter(rig.arms)) if asked.arm is None else asked.arm
+    if isinstance(cell, RigCell) and cell.places:
+        return lambda leader: emulated_lead(leader, rig, arm, cell)
+    if isinstance(cell, TwinCell) and choice == "leader":
+        return lambda leader: twin_lead(leader, rig, arm, cell)
+    return None
+
+
 def truth(cell: TwinCell) -> tuple[F64, F64]:
     """Positions of the task's bodies, (3K,) m, and the twin's configuration, (nq,)."""
     judged = cell.judge()
@@ -189,6 +203,11 @@ def _check(asked: Asked, name: str) -> None:
         make_device(name, Place(load_rig(asked.rig)))  # says which there are
     if name == "scripted" and not asked.sim:
         raise UsageError("--device scripted: sees where things truly are, as only the twin knows; add --sim")
+    if name == "leader" and asked.emulated and (asked.root is None or asked.episodes is None):
+        raise UsageError(
+            "--device leader --emulated: a scripted person leads the emulated leader, and records demonstrations; "
+            "`twinloop record OUT --emulated --device leader --episodes N`"
+        )
     if name == "scripted" and asked.root is None:
         raise UsageError(
             "--device scripted: plays demonstrations to be recorded; `twinloop record OUT --device scripted`"
@@ -249,5 +268,5 @@ def _report(asked: Asked, tally: Tally, saved: int, rig: Rig) -> None:
     say(f"{asked.root}: {tally.line()}; {saved} of them now")
     if saved and tally.starts:
         picture = asked.root.with_name(f"{asked.root.name}-starts.png")
-        tally.save_picture(rig, picture)
+        picture.write_bytes(tally.png(rig))
         say(f"where objects stood at the start: {picture}")

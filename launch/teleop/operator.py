@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 
 from ...robot.errors import UsageError
-from ...robot.interfaces import Clock
+from ...robot.interfaces import Clock, Robot
 from ...robot.types import F64
+from ...sim.tasks import Task
 from ...sim.tasks.base import ArmBase
 from ...sim.tasks.build import Build
 from ...sim.tasks.expert import Expert, Goal, reach_tilt
 from ...sim.twin import Twin
 from ...teleop.ik import rotation_vector
 from ...teleop.jog import Jog
-from .cell import TwinCell
 from .plan import COUNTDOWN
 
 GAIN = 6.0  # 1/s: speed for distance; people slow down where they want to arrive
@@ -23,10 +26,27 @@ GIVE_UP = 3.0  # horizons of the task
 SETTLED = 6  # steps that it waits after the task is done
 
 
+class Sight(Protocol):
+    """What the operator sees: the twin as it is, whichever it is now, and what is to be done there."""
+
+    @property
+    def twin(self) -> Twin: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def robot(self) -> Robot: ...
+
+    def judge(self) -> tuple[bool, object] | None:
+        """Whether the task is done now."""
+        ...
+
+
 class OperatorClock:
     """The twin's time, whichever twin it is now; implements `Clock`, without sleeping."""
 
-    def __init__(self, cell: TwinCell) -> None:
+    def __init__(self, cell: Sight) -> None:
         self._cell = cell
 
     def now(self) -> int:
@@ -39,10 +59,13 @@ class OperatorClock:
 class Operator:
     """Plays the phases of the task's expert with a Cartesian device; `hand` is the script of a `Scripted`."""
 
-    def __init__(self, cell: TwinCell, countdown_s: float = COUNTDOWN) -> None:
+    def __init__(
+        self, cell: Sight, countdown_s: float = COUNTDOWN, ready: Callable[[], bool] = lambda: True
+    ) -> None:
         self.clock: Clock = OperatorClock(cell)
         self._cell = cell
         self._wait_ns = round(countdown_s * 1e9)
+        self._ready = ready  # whether the scene is set up
         self._twin: Twin | None = None
         self._sat_ns = 0
         self._begun_ns: int | None = None  # of its motion
@@ -54,7 +77,7 @@ class Operator:
         twin = self._cell.twin
         if twin is not self._twin:
             self._sit_down(twin, now_ns)
-        if self._begun_ns is None and now_ns > self._sat_ns:  # the scene is set up: time passes
+        if self._begun_ns is None and now_ns > self._sat_ns and self._ready():  # time passes
             self._begun_ns = now_ns + self._wait_ns
             return Jog(engaged=False, keys=("start",))
         if self._begun_ns is None or now_ns < self._begun_ns:

@@ -18,6 +18,7 @@ from ...robot.clock import RealClock
 from ...robot.errors import DeviceError, TwinloopError
 from ...robot.process.sessions import memory
 from ...robot.rig import Rig
+from ..scene import prefix
 from .door import PREFIX, Door
 from .rig import EmulatedRig
 from .stage import LiveStage, Stage, build_stage
@@ -103,6 +104,10 @@ class EmulatorProcess(FaultSwitches):
         """Put the task's objects where the draw of `seed` has them; the arms stay as they are."""
         self._order(("place", "", {"seed": seed}))
 
+    def lead(self, arm: str, joints: Mapping[str, float]) -> None:
+        """A person's hand pulls these joints of `arm` to these angles, rad, and lets go of its others."""
+        self._order(("lead", arm, {"joints": dict(joints)}))
+
     def judge(self) -> tuple[bool, list[float]]:
         """Whether the task is done now, and the true positions of its bodies in W, m."""
         return self._order(("judge", "", {}))
@@ -187,6 +192,9 @@ def _obey(
         elif kind == "camera":
             live.tell_fault(arm, values["fault"], RealClock().now())
         return live.judge()
+    if kind == "lead":
+        emulated.hand.take({prefix(arm) + joint: q for joint, q in values["joints"].items()})
+        return None
     terminal = emulated.terminals[arm]
     if kind == "faults":
         for name, value in values.items():

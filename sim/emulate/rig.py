@@ -13,6 +13,7 @@ from ...robot.errors import RigError
 from ...robot.interfaces import Clock
 from ...robot.models import load_model
 from ...robot.rig import Rig
+from ..hand import SpringHand
 from ..scene import SceneOptions, build_scene, prefix
 from ..servo import Servo
 from ..twin import Twin, drawn_servos
@@ -51,6 +52,7 @@ class EmulatedRig:
         self.skipped_ns = 0  # real time that the twin did not follow
         self._clock = clock
         self._began_ns: int | None = None
+        self.hand = SpringHand(self.twin.model, self.twin.data)  # of a person who leads an arm
         self.servos: dict[str, FeetechServos | DynamixelServos] = {}
         self.terminals: dict[str, Terminal] = {}
         self._joints: dict[tuple[str, int], TwinMotor] = {}
@@ -77,6 +79,7 @@ class EmulatedRig:
         """Answer and let time pass until `until_ns` of the clock."""
         if self._began_ns is None:
             self._began_ns = self._clock.now() - self.twin.clock.now()
+            self.twin.clock.every(self.twin.clock.step_ns, self.hand.pull)
             for servos in self.servos.values():
                 self.twin.clock.every(
                     self.twin.clock.step_ns, lambda s=servos: s.step(self.twin.clock.step_ns)
