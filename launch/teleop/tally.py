@@ -15,7 +15,9 @@ from ...robot.types import U8
 SIDE_PX = 480
 REACH_M = 0.45  # half of the picture's side
 COLOURS = ((40, 70, 200), (200, 110, 30), (60, 150, 60), (150, 60, 150))  # RGB, a body each
-NUMBER = 24
+GREY = (205, 205, 205)
+NUMBER = 28  # px from one name to the next
+FONT = 0  # Hershey, as OpenCV counts them
 
 
 class Tally:
@@ -84,7 +86,10 @@ class Tally:
             return round(SIDE_PX / 2 - y * scale), round(SIDE_PX / 2 - x * scale)
 
         for ring_m in (0.1, 0.2, 0.3, 0.4):
-            cv2.circle(image, at(bases[0]), round(ring_m * scale), (225, 225, 225), 1, cv2.LINE_AA)
+            cv2.circle(image, at(bases[0]), round(ring_m * scale), GREY, 1, cv2.LINE_AA)
+            x, y = at(bases[0])
+            place = (x + 4, y - round(ring_m * scale) - 4)
+            cv2.putText(image, f"{ring_m} m", place, FONT, 0.4, GREY, 1, cv2.LINE_AA)
         for base in bases:
             x, y = at(base)
             cv2.rectangle(image, (x - 6, y - 6), (x + 6, y + 6), (120, 120, 120), -1)
@@ -94,10 +99,8 @@ class Tally:
             colour = COLOURS[k % len(COLOURS)]
             for start in starts:
                 if name in start:
-                    cv2.circle(image, at(start[name]), 4, colour, 1, cv2.LINE_AA)
-            cv2.putText(
-                image, name, (10, NUMBER * (k + 1)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA
-            )
+                    cv2.circle(image, at(start[name]), 6, colour, 2, cv2.LINE_AA)
+            cv2.putText(image, name, (10, NUMBER * (k + 1)), FONT, 0.7, colour, 2, cv2.LINE_AA)
         return image
 
     def png(self, rig: Rig) -> bytes:

@@ -15,6 +15,7 @@ from ...robot.types import U8, Observation
 QUALITY = 70  # of JPEG
 VIEW = "3d"  # name of the drawn picture among the cameras
 VIEW_SIZE = (480, 360)  # width, height px
+NEAREST_M, FARTHEST_M = 0.3, 5.0
 
 
 def jpeg(rgb: U8) -> bytes:
@@ -37,7 +38,8 @@ class ArmView:
         self._renderer: Any = None
         self._camera: Any = None
         self._places: dict[str, list[int]] = {}  # arm or gripper -> where its joints stand in qpos
-        self.azimuth_deg, self.elevation_deg, self.distance_m = 140.0, -25.0, 1.1
+        self.azimuth_deg, self.elevation_deg, self.distance_m = 140.0, -25.0, 1.0
+        self._middle = np.zeros(3)  # that it looks at
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +78,11 @@ class ArmView:
         self._renderer = mujoco.Renderer(model, height, width)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
         self._camera = mujoco.MjvCamera()
+        mujoco.mj_kinematics(model, self._data)
+        bases = [arm.base.xyz_m for arm in self._rig.arms.values()]
+        reach = max(float(np.linalg.norm(self._data.xpos[1:] - base, axis=1).max()) for base in bases)
+        self._middle = np.mean(bases, axis=0) + [0.3 * reach, 0.0, 0.3 * reach]
+        self.distance_m = min(max(2.0 * reach, NEAREST_M), FARTHEST_M)
         for name, arm in self._rig.arms.items():
             description = load_model(arm.model)
             self._places[name] = [int(model.joint(f"{name}/{j}").qposadr[0]) for j in description.joints]
@@ -89,7 +96,7 @@ class ArmView:
         if math.isfinite(azimuth_deg) and math.isfinite(elevation_deg) and 0.2 < zoom < 5.0:
             self.azimuth_deg = (self.azimuth_deg + azimuth_deg) % 360.0
             self.elevation_deg = min(max(self.elevation_deg + elevation_deg, -89.0), 10.0)
-            self.distance_m = min(max(self.distance_m * zoom, 0.3), 5.0)
+            self.distance_m = min(max(self.distance_m * zoom, NEAREST_M), FARTHEST_M)
 
     def draw(self, obs: Observation) -> U8:
         """The picture (h, w, 3) of the arms as measured."""
@@ -105,8 +112,7 @@ class ArmView:
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         camera = self._camera
-        middle = np.mean([arm.base.xyz_m for arm in self._rig.arms.values()], axis=0)
-        camera.lookat[:] = middle + [0.12, 0.0, 0.12]
+        camera.lookat[:] = self._middle
         camera.azimuth, camera.elevation = self.azimuth_deg, self.elevation_deg
         camera.distance = self.distance_m
         self._renderer.update_scene(self._data, camera)

@@ -218,8 +218,9 @@ class PageServer:
             now, obs = self._clock.now(), step.obs
             state |= numbers_of(obs, self._rig)
             state["age_ms"] = (now - message.t_ns) * 1e-6
+            since = now - message.t_ns  # of the wall; the step's own times may be a twin's
             state["cameras"] = {
-                name: {"age_ms": (now - frame.t_ns) * 1e-6, "seq": frame.seq}
+                name: {"age_ms": (obs.t_ns - frame.t_ns + since) * 1e-6, "seq": frame.seq}
                 for name, frame in obs.frames.items()
             }
             self._show(obs, now)

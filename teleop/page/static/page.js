@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const STALE_MS = 500;
 const JOG_MS = 25;   // between two words of the hand; the robot stops 100 ms after the last
 const frames = new Map(); // camera -> { figure, image, url }
-const coverage = { image: $("starts"), url: null }; // where episodes began
+const LABELS = { "3d": ["as measured, drag to turn", "the arms as measured"], "@starts": ["starts of episodes", "seen from above, a dot for each episode"] };
 const rows = new Map(); // joint -> its line
 let state = "", socket = null, lastState = 0, usesHand = false, audio = null, wasClamped = false;
 
@@ -31,7 +31,10 @@ function take(message) {
   lastState = performance.now();
   const s = message.session || {};
   document.body.dataset.mode = s.mode || "none";
+  document.body.dataset.state = s.state || "";
   $("mode").textContent = { run: "moving", hold: "holding", park: "parking", fault: "fault", estop: "stopped" }[s.mode] || "waiting";
+  if (s.mode === "run" && s.clamped) $("mode").textContent = "held back";
+  document.body.classList.toggle("clamped", !!s.clamped);
   $("reason").textContent = s.mode === "run" ? "" : s.reason || "";
   $("rig").textContent = s.rig ? `${s.rig}: ${s.task || s.device || ""}` : "Twinloop";
   $("episode").textContent = s.episode || "";
@@ -65,18 +68,20 @@ function numbers({ arms, grippers }) {
   for (const [arm, joints] of Object.entries(arms)) {
     for (const j of joints) {
       const place = share(j.q, j.low, j.high), load = Math.min(1, Math.abs(j.tau ?? 0) / j.tau_max);
-      row(`${arm}.${j.name}`, j.name, place, load, place < 0.03 || place > 0.97, `${(j.q * 180 / Math.PI).toFixed(0)}°`, j.temperature);
+      const limits = `${degrees(j.low)} to ${degrees(j.high)}, torque ${(j.tau ?? 0).toFixed(2)} of ${j.tau_max.toFixed(2)} N m`;
+      row(`${arm}.${j.name}`, j.name, place, load, place < 0.03 || place > 0.97, degrees(j.q), limits, j.temperature);
     }
   }
   for (const [name, g] of Object.entries(grippers || {})) {
-    row(name, name, share(g.width, 0, g.widest), Math.min(1, Math.abs(g.force ?? 0) / g.most), false, `${(g.width * 1000).toFixed(0)} mm`, null);
+    row(name, name, share(g.width, 0, g.widest), Math.min(1, Math.abs(g.force ?? 0) / g.most), false, `${(g.width * 1000).toFixed(0)} mm`, `0 to ${(g.widest * 1000).toFixed(0)} mm, force ${(g.force ?? 0).toFixed(1)} of ${g.most.toFixed(1)} N`, null);
   }
 }
 
 const share = (value, low, high) => Math.min(1, Math.max(0, (value - low) / (high - low)));
+const degrees = (q) => `${(q * 180 / Math.PI).toFixed(0)}°`;
 const time = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 
-function row(id, name, place, load, near, value, temperature) {
+function row(id, name, place, load, near, value, limits, temperature) {
   if (!rows.has(id)) {
     const make = (tag, kind, parent) => { const e = document.createElement(tag); if (kind) e.className = kind; parent.append(e); return e; };
     const line = make("div", "joint", $("numbers"));
@@ -90,16 +95,15 @@ function row(id, name, place, load, near, value, temperature) {
   r.at.style.left = `calc(${(100 * place).toFixed(1)}% - 1px)`;
   r.fill.style.width = `${(100 * load).toFixed(1)}%`;
   r.number.textContent = value;
-  r.line.title = temperature == null ? "" : `${temperature.toFixed(0)} °C`;
+  r.line.title = temperature == null ? limits : `${limits}, ${temperature.toFixed(0)} °C`;
 }
 
 function frame(name) {
   if (!frames.has(name)) {
     const figure = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
-    figure.dataset.name = name;
-    image.alt = name === "3d" ? "the arms as measured" : `camera ${name}`;
     const label = document.createElement("span"), age = document.createElement("span");
-    label.textContent = name === "3d" ? "as measured (drag to turn)" : name;
+    figure.dataset.name = name;
+    [label.textContent, image.alt] = LABELS[name] ?? [name, `camera ${name}`];
     age.className = "age number";
     caption.append(label, age);
     figure.append(image, caption);
@@ -113,8 +117,7 @@ function frame(name) {
 async function show(blob) {
   const head = new Uint8Array(await blob.slice(0, 64).arrayBuffer()), size = head[0];
   const name = new TextDecoder().decode(head.subarray(1, 1 + size)), starts = name === "@starts";
-  const entry = starts ? coverage : frame(name);
-  if (starts) $("coverage").hidden = false;
+  const entry = frame(name);
   const url = URL.createObjectURL(blob.slice(1 + size, blob.size, starts ? "image/png" : "image/jpeg"));
   entry.image.onload = () => { if (entry.url) URL.revokeObjectURL(entry.url); entry.url = url; };
   entry.image.src = url;
@@ -150,12 +153,15 @@ function lost(why) {
   $("message").textContent = why;
 }
 
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-control]");
-  if (!button) return;
+function press(button) {
   if (button.id !== "mark" || state === "recording") return send({ type: "control", control: button.dataset.control });
   $("note").hidden = !$("note").hidden; // between episodes a note is words
   $("words").focus();
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-control]");
+  if (button) press(button);
 });
 $("note").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -163,8 +169,11 @@ $("note").addEventListener("submit", (event) => {
   $("words").value = "";
   $("note").hidden = true;
 });
-document.addEventListener("keydown", (event) => {
-  if (event.code === "Space" && !event.repeat && event.target !== $("words")) { event.preventDefault(); send({ type: "control", control: "estop" }); }
+document.addEventListener("keydown", (event) => { // the terminal's keys
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target === $("words")) return;
+  if (event.key === "Enter" && event.target.closest("button")) return; // it is clicked
+  const button = [...document.querySelectorAll("[data-key]")].find((each) => each.dataset.key === event.key && !each.hidden);
+  if (button) { event.preventDefault(); press(button); }
 });
 setInterval(() => {
   if (lastState && performance.now() - lastState > 1000 && document.body.dataset.mode !== "lost") lost("nothing heard from the robot");
