@@ -39,6 +39,7 @@ class ScriptedBus:
         self.clock = clock
         self.counts = dict.fromkeys(range(1, 5), 2048)
         self.silent, self.errors, self.log = set(), {}, []
+        self.mute = set()  # ids that tell their torque and miss the cycle
         self.torque = dict.fromkeys(range(1, 5), 0)
         self.gone = False
         self.counters = Counters()
@@ -71,7 +72,7 @@ class ScriptedBus:
         return {
             id: Answer(id, self.errors.get(id, 0), self.counts[id].to_bytes(2, "little") + bytes((0, 0, 0, 0, 74, 30)))
             for id in ids
-            if id not in self.silent
+            if id not in self.silent | self.mute
         }  # fmt: skip
 
     def sync_write(self, address, values):
@@ -216,6 +217,27 @@ def test_a_port_that_comes_back_before_the_servos_is_tried_again(bus, clock, cha
     bus.silent = set()
     clock.t_ns += 250 * MS
     assert len(chain.cycle("arm", ARM)) == 2
+
+
+def test_a_port_that_comes_back_forgets_nobody_who_lost_power_before(bus, clock, chain):
+    """Nor is he led while he has not answered since: where he stands now, nobody knows."""
+    chain.cycle("arm", ARM)
+    bus.torque[3], bus.counts[3] = 0, 900
+    for _ in range(12):
+        lift, elbow = chain.cycle("arm", ARM)
+        clock.t_ns += 5 * MS
+    assert elbow.faults == ("lost_power",) and bus.torque[3]
+    gone_and_back(bus, clock, chain)
+    chain.cycle("arm", ARM)
+    assert chain.cycle("arm", ARM)[1].faults == ("lost_power",)
+    gone_and_back(bus, clock, chain)
+    bus.mute = {3}
+    with pytest.raises(DeviceError, match="elbow: no answer"):
+        chain.cycle("arm", ARM)
+    bus.log.clear()
+    with pytest.raises(DeviceError, match="elbow: lost its power; re-arm"):
+        chain.command({"lift": 0.1, "elbow": elbow.q})
+    assert not bus.log
 
 
 def test_a_servo_that_lost_its_power_alone_is_found_when_it_answers_again(bus, clock, chain):

@@ -111,6 +111,59 @@ def test_after_an_interruption_only_a_goal_near_the_arm_is_obeyed(driven):
     assert arm.read().faults == ()
 
 
+class Gaps(threading.Condition):
+    """Whatever another thread could do as soon as the link's thread leaves the lock: `try_it` is called there."""
+
+    def __init__(self, try_it):
+        super().__init__()
+        self.try_it = try_it
+        self._trying = False
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        if threading.current_thread() is not threading.main_thread() and not self._trying:
+            self._trying = True
+            self.try_it()
+            self._trying = False
+
+
+def test_no_moment_of_coming_back_lets_a_goal_of_before_through():
+    box, clock, told = ScriptedBox(), RealClock(), []
+    link = Link("arm", box, clock)
+
+    def old_goal():
+        if not lost.is_set():
+            return
+        try:
+            link.command("arm", np.full(N, 0.1))
+        except DeviceError as error:
+            told.append(str(error))
+        else:
+            told.append("obeyed")
+
+    lost = threading.Event()
+    link._changed = Gaps(old_goal)
+    arm = RemoteArm("arm", SPEC, link, clock)
+    arm.open()
+    try:
+        arm.command(np.full(N, 0.1))
+        eventually(clock, lambda: box.sent, "sent")
+        lost.set()
+        box.error = DeviceError("cable out")
+        eventually(clock, lambda: not _readable(arm), "lost")
+        sent = len(box.sent)
+        box.q = np.full(N, 0.5)  # it sagged meanwhile
+        told.clear()
+        box.error = None
+        eventually(clock, lambda: BACK in arm.read().faults, "back")
+        eventually(clock, lambda: any(BACK in text for text in told), "refused as one from before")
+        assert "obeyed" not in told
+        assert len(box.sent) == sent and BACK in arm.read().faults
+    finally:
+        lost.clear()
+        arm.close()
+
+
 def test_the_arms_own_error_is_a_fault_with_the_last_state(driven):
     arm, box, clock = driven
     box.faults = ("joint 3 is on fire; fetch water",)

@@ -158,3 +158,59 @@ def test_a_gripper_that_does_not_tell_its_force_still_moves():
     lie(bench.gripper, lambda s: replace(s, force_n=float("nan")))
     bench.seconds(0.5)
     assert not bench.guard.limits.total.get("device") and bench.guard.mode != "fault"
+
+
+def without(field, joint=slice(None)):
+    """What changes a state to one that does not tell `field`, all of it or one joint's."""
+
+    def change(state):
+        if field == "force_n":
+            return replace(state, force_n=float("nan"))
+        values = getattr(state, field).copy()
+        values[joint] = np.nan
+        return replace(state, **{field: values})
+
+    return change
+
+
+SILENCES = {
+    "torque": (without("tau"), "arm", ("torque",)),
+    "torque of one joint": (without("tau", 2), "arm", ("torque",)),
+    "temperature": (without("temperature_c"), "arm", ("temperature",)),
+    "temperature of one joint": (without("temperature_c", 4), "arm", ("temperature",)),
+    "force": (without("force_n"), "gripper", ("gripper_force", "gripper_hold")),
+}
+
+
+def asleep(guard):
+    """Protections that the devices' readings decide on and that are said not to act -> why."""
+    told = {"torque", "temperature", "gripper_force", "gripper_hold"}
+    return {p.name: p.detail for p in guard.protections() if p.name in told and not p.active}
+
+
+@pytest.mark.parametrize("when", ["from the start", "later", "until now"])
+@pytest.mark.parametrize(("change", "device", "names"), SILENCES.values(), ids=SILENCES)
+def test_what_a_device_does_not_tell_protects_nothing_and_is_said(change, device, names, when):
+    guard, arm, gripper = closed()
+    silent = {"arm": arm, "gripper": gripper}[device]
+    if when != "later":
+        lie(silent, change)
+    guard.open()
+    if when == "later":
+        assert not asleep(guard)
+        lie(silent, change)
+        arm.clock.t += guard.period_ns
+        guard.tick()
+    assert tuple(asleep(guard)) == names
+    assert all(detail.endswith(f"; not reported by {device}") for detail in asleep(guard).values())
+    if when == "until now":
+        del silent.read  # the truth again
+        arm.clock.t += guard.period_ns
+        guard.tick()
+        assert not asleep(guard)
+    guard.close(unparked=True)
+
+
+def test_before_any_reading_nothing_is_said_to_protect():
+    guard, _, _ = closed()
+    assert set(asleep(guard)) == {"torque", "temperature", "gripper_force", "gripper_hold"}

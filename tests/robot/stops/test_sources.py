@@ -120,6 +120,21 @@ def test_a_box_that_promised_beats_and_vanishes_presses(listening):
             assert seen.pressed == ["socket: 127.0.0.1 is gone"]
 
 
+@pytest.mark.parametrize("first", [b"stop", b"beat 500\nstop"])
+def test_a_press_of_a_box_that_vanished_and_is_back_counts(listening, first):
+    seen, port = listening(required=True)
+    box = say(port, b"beat 500")
+    hear(seen, box)
+    box.close()
+    seen.until(lambda: seen.pressed)
+    seen.pressed.clear()  # somebody re-armed
+    again = say(port, first)
+    seen.until(lambda: seen.pressed)
+    seen.look(3)
+    assert seen.pressed == ["socket: 127.0.0.1"]
+    again.close()
+
+
 def test_a_box_that_says_goodbye_presses_nothing(listening):
     seen, port = listening()
     connection = say(port, b"beat 500", b"bye")
@@ -375,6 +390,49 @@ def test_a_pedal_that_is_not_there_is_said_and_found_later(tmp_path):
     seen.source.close()
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_a_pedal_that_comes_back_with_a_foot_on_it_presses(tmp_path, monkeypatch, required):
+    """Pressed while it was away, and somebody re-armed meanwhile. The kernel's answer is feigned."""
+    down, path, page = set(), tmp_path / "event7", StopPage(tmp_path)
+
+    def ioctl(_, request, state):
+        for code in down:
+            state[code // 8] |= 1 << code % 8
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    clock = types.SimpleNamespace(t=0)
+    clock.now = lambda: clock.t
+    stops, said = EStops(pedal=PedalStop(str(path), key=57, required=required)), []
+    page.open()
+    server = StopServer(tmp_path, page, sources(stops, lambda: False), clock, lambda: True, said.append)
+
+    def look():
+        clock.t += 300 * MS
+        server.look()
+
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDWR), "wb", buffering=0):
+        look()
+        assert page.pressed() is None
+    path.unlink()
+    look()
+    assert (page.pressed() == "e-stop pedal unplugged") == required
+    page.take_back(page.mark)
+    look()  # still away
+    assert (page.pressed() is not None) == required
+    down.add(57)
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDWR), "wb", buffering=0):
+        page.take_back(page.mark)
+        look()
+        assert page.pressed() == "e-stop pedal, key 57 is held down"
+        page.take_back(page.mark)
+        look()
+        assert page.pressed() is not None  # as long as it is
+    server._sources[0].close()
+    page.close()
+
+
 # ---------------------------------------------------------------- GPIO (a fake of gpiod 2.x: no lines here)
 
 
@@ -453,6 +511,22 @@ def test_a_chip_that_is_gone_and_a_package_that_is_missing(gpiod, monkeypatch):
     missing = Looked(Contact(GpioStop(17)))
     missing.look()
     assert "twinloop[gpio]" in missing.source.holds
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_chip_that_comes_back_with_its_contact_open_presses(gpiod, required):
+    """Also one that was open, and pressed, before it went."""
+    for opened in (False, True):
+        seen = Looked(Contact(GpioStop(17, required=required)))
+        gpiod.open = opened
+        seen.look(now_ns=0)
+        gpiod.gone = True
+        seen.look(now_ns=300 * MS)
+        seen.pressed.clear()
+        gpiod.gone, gpiod.open = False, True
+        seen.look(now_ns=600 * MS)
+        assert seen.pressed == ["contact opened (/dev/gpiochip0 line 17)"]
+        assert "contact open" in seen.source.holds
 
 
 # ---------------------------------------------------------------- all of them
