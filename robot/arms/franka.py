@@ -24,6 +24,7 @@ from .controller import Sample, VendorFault, ended, vendor_module
 from .hand import Hand
 from .remote import remote_devices
 
+TCP_PORT = 1337  # libfranka's `kCommandPort`; nobody listens there before FCI is active
 STIFFNESS = (50.0,) * 7  # N·m/rad, franky's own; damping is critical. Joint friction of 1 N·m is 0.02 rad
 PAUSE_TICKS = 4  # of the guard; goals further apart have no speed between them
 STOP_S = 1.5  # for the arm to come to rest

@@ -22,6 +22,7 @@ from . import ArmDevices
 from .controller import Sample, VendorFault, vendor_module
 from .remote import remote_devices
 
+TCP_PORT = 50001  # of the controller's configuration; states and goals go over UDP
 CONNECT_S = 3.0
 AXES = 7  # six joints and the finger carriage
 WAY_OUT = "look at the arm, then power-cycle its controller or call `clear_error()` of trossen_arm's driver"

@@ -23,7 +23,7 @@ from . import ArmDevices
 from .controller import Sample, VendorFault, ended, until, vendor_module
 from .remote import remote_devices
 
-RTDE_PORT = 30004
+TCP_PORT = 30004  # RTDE
 REACH_S = 1.0  # for the network, a first state, and the script to run
 STEP_S = 0.002  # `t` of servoj: the controller's cycle
 LOOKAHEAD_S, GAIN = 0.1, 300.0  # of servoj, UR's script manual: 0.03-0.2 and 100-2000, these are its defaults
@@ -137,9 +137,9 @@ class UrController:
     def _probe(self) -> None:
         """Whether anybody listens: the SDK waits for minutes where nobody does."""
         try:
-            socket.create_connection((self._address, RTDE_PORT), REACH_S).close()
+            socket.create_connection((self._address, TCP_PORT), REACH_S).close()
         except OSError as error:
-            where = f"{self._address}:{RTDE_PORT}"
+            where = f"{self._address}:{TCP_PORT}"
             raise DeviceError(f"nobody answers at {where} ({error}); check `port` (the IP address)") from None
 
 

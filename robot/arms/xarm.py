@@ -25,6 +25,7 @@ from .hand import Hand
 from .remote import remote_devices
 from .xarm_gripper import XarmGripper, connection
 
+TCP_PORT = 502  # where the SDK's requests go
 SERVO = 1  # mode of the arm
 READY, STOP, STOPPED = 0, 4, (4, 5)  # states: to ask for, and reported (stopped, system reset)
 STOP_TEXT = "stopped; enable it in Studio, or end and start again here"

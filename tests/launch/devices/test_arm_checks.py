@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 from bench import Bench, Still
-from twinloop.launch.devices.arm_checks import calibration_check, reach, servo_checks
+from twinloop.launch.devices.arm_checks import arm_checks, calibration_check, reach, servo_checks
+from twinloop.launch.devices.ports import Places
 from twinloop.launch.devices.search import search
 from twinloop.robot.arms.servo_line import servo_line
 from twinloop.robot.buses.framing import PING, READ, SYNC_READ
+from twinloop.robot.clock import RealClock
 from twinloop.robot.lerobot_units import motor_names
 from twinloop.robot.machine import ArmPlace, Machine, placed
 from twinloop.robot.models import load_model
@@ -180,6 +182,17 @@ def test_a_control_box_is_reached_and_told_nothing():
     )
     nowhere = reach("arm", "no.such.host.invalid", 80, "")
     assert nowhere.status == "fail" and "cannot be reached" in nowhere.detail
+
+
+@pytest.mark.parametrize(
+    ("rig", "port"), [("ur5e", 30004), ("xarm7", 502), ("franka", 1337), ("trossen", 50001)]
+)
+def test_a_control_box_is_looked_for_where_its_sdk_connects(tmp_path, rig, port):
+    address = f"127.9.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"  # here, and nobody listens
+    local = placed(load_rig(rig), Machine(), tmp_path / "none", {"arm": address})
+    (found,) = arm_checks(local, "arm", rig, Places(dev=tmp_path), RealClock())
+    assert found.status == "fail"
+    assert f"{address} port {port} (from --port): there, but nobody listens" in found.detail
 
 
 def test_numbers_of_a_calibration_file_are_asked_for(tmp_path):
