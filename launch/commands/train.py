@@ -20,9 +20,9 @@ class Command:
         twinloop train out/lift out/lift-state --method bc --state
     """
 
-    dataset: Annotated[Path, tyro.conf.Positional]
+    dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """Folder of the dataset."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Folder of the policy."""
     method: str = "keypoint"
     """bc (state only), keypoint (cameras, trains on a CPU), act (cameras, for a GPU), or a plug-in's."""

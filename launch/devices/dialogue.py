@@ -22,8 +22,9 @@ class Dialogue:
     yes: bool = False
     read: Callable[[], str] = _typed
 
-    def ask(self, question: str, default: str = "") -> str:
-        """The answer, without blanks around it; `default` for an empty one. Raises `UsageError` when the input ends."""
+    def ask(self, question: str, default: str = "", about: str = "") -> str:
+        """The answer, without blanks around it; `default` for an empty one. Raises `UsageError` when the input ends,
+        which names `about`, or the question itself."""
         prompt = f"{question} [{default}]: " if default else f"{question}: "
         print(prompt, end="", flush=True)
         if self.yes:
@@ -32,8 +33,9 @@ class Dialogue:
         line = self.read()
         if not line:
             say("")
+            asked = " ".join((about or question).split())
             raise UsageError(
-                f"the input ended at the question '{question}'; what was found so far is kept, --yes takes the defaults"
+                f'the input ended at "{asked}"; what was found so far is kept, --yes takes the defaults'
             )
         return line.strip() or default
 
@@ -52,7 +54,7 @@ class Dialogue:
         for key, meaning in options.items():
             say(f"  {key:<{width}}  {meaning}")
         while True:
-            answer = self.ask("which", default)
+            answer = self.ask("which", default, about=question)
             if answer in options:
                 return answer
             say(f"'{answer}' is none of: {', '.join(options)}")

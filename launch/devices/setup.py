@@ -53,7 +53,10 @@ class Setup:
             self.arm(name, ports.get(name), calibrations.get(name))
         for name in self.rig.cameras:
             self.camera(name, cameras.get(name))
-        say(f"\n{self.file}:\n{machine_text(self.machine, self.rig)}")
+        if self.machine.arms or self.machine.cameras:
+            say(f"\n{self.file}:\n{machine_text(self.machine, self.rig)}")
+        else:
+            say(f"\nnothing was found: no {self.file.name} is written")
 
     # ---------------------------------------------------------------- arms
 

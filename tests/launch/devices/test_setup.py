@@ -158,11 +158,26 @@ def test_lerobots_calibration_is_offered_to_the_arm_whose_servos_remember_it(per
 
 
 def test_an_input_that_ends_is_one_line_and_writes_nothing(person, tmp_path):
-    typist = person()
-    typist.process.stdin.close()
-    typist.process.stdin = None
-    assert typist.ends() == 2
-    assert "the input ended at the question 'which'" in typist.said and not os.listdir(tmp_path)
+    for rig, asked in (
+        (RIG, "servos): which port?"),
+        ("ur5e", "address of its control box (s: leave it out)"),
+    ):
+        typist = person(rig=rig)
+        typist.process.stdin.close()
+        typist.process.stdin = None
+        assert typist.ends() == 2 and not os.listdir(tmp_path)
+        prompt, last = typist.said.rstrip().splitlines()[-2:]
+        assert prompt.endswith("]: ") and last.startswith("twinloop: error: the input ended at \"arm '")
+        assert f'{asked}"; what was found so far is kept, --yes takes the defaults' in last
+
+
+def test_where_nothing_is_plugged_in_nothing_is_written(person, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    typist = person("--yes", look_in=empty, rig="so101")
+    assert typist.ends() == 1
+    assert "nothing was found: no so101.machine.yaml is written" in typist.said and "{}" not in typist.said
+    assert os.listdir(tmp_path) == ["empty"]
 
 
 def test_cameras_are_told_apart_by_their_lens_and_by_pictures(person, tmp_path):
