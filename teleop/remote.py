@@ -69,7 +69,7 @@ class Remote:
         felt.open()
         self._felt = felt
         RingWriter(folder / HAND).open()  # its being there lets an operator in
-        self._ring = RingReader(folder / HAND, from_start=True)
+        self._ring = RingReader(folder / HAND)
         self._ring.open()
         self._tell()
 

@@ -195,6 +195,8 @@ class Operation:
                     await socket.send(self._said(now).text())
                 due = max(due + PERIOD_NS, now)
                 await asyncio.sleep(max(0, due - self._clock.now()) * 1e-9)
+        except ConnectionClosed:  # its code says why
+            pass
         finally:
             hears.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
