@@ -13,6 +13,7 @@ import pytest
 COMMANDS = (
     "demo",
     "teleop",
+    "operate",
     "record",
     "train",
     "eval",

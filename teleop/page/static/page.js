@@ -40,7 +40,8 @@ function take(message) {
   $("episode").textContent = s.episode || "";
   $("clock").textContent = s.elapsed_s == null ? "" : time(s.elapsed_s);
   $("rate").textContent = s.rate_hz == null ? "" : `${s.rate_hz.toFixed(1)} Hz${s.late ? `, ${s.late} late` : ""}`;
-  $("link").textContent = message.round_trip_ms == null ? "" : `link ${message.round_trip_ms.toFixed(0)} ms`;
+  const own = message.round_trip_ms == null ? "" : `link ${message.round_trip_ms.toFixed(0)} ms`;
+  $("link").textContent = s.operator ? `operator: ${s.operator}` : own;
   $("message").textContent = s.message || "";
   $("statistics").textContent = s.statistics || "nothing recorded";
   state = s.state || "";
