@@ -7,6 +7,7 @@ from twinloop.robot.rig import load_rig
 from twinloop.robot.types import ActionChunk, ArmState, GripperState, Observation
 from twinloop.teleop.cartesian import CartesianAgent
 from twinloop.teleop.jog import Jog
+from twinloop.teleop.joints import JointAgent
 from twinloop.teleop.takeover import Takeover
 
 RIG = load_rig("so101")
@@ -66,14 +67,24 @@ class Hand:
         )
 
 
+class Arm(Hand):
+    """A leader arm that is thrown about, and let go of at times."""
+
+    def read(self, now_ns):
+        q, share = self.rng.uniform(SPEC.q_min - 0.2, SPEC.q_max + 0.2), float(self.rng.uniform(0.0, 1.0))
+        return Jog(engaged=bool(self.rng.random() < 0.7), q_rad=q, width_share=share)
+
+
 def agents(kind, seed):
+    if kind == "leader":
+        return JointAgent(Arm(seed), RIG)
     return CartesianAgent(Hand(seed), RIG) if kind == "hand" else Wild(seed, 1 if kind == "one" else 8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
-    st.sampled_from(["one", "many", "hand"]),
-    st.sampled_from(["one", "many", "hand"]),
+    st.sampled_from(["one", "many", "hand", "leader"]),
+    st.sampled_from(["one", "many", "hand", "leader"]),
     st.integers(0, 1000),
     st.lists(st.sampled_from(["autonomous", "paused", "correcting", ""]), min_size=12, max_size=30),
 )
