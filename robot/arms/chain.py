@@ -57,6 +57,7 @@ class ServoChain:
         self._readings: dict[str, Reading] = {}
         self._lost_ns: int | None = None  # when the port went away, or was last tried
         self._on: set[int] = set()  # ids whose torque we switched on
+        self._found: set[int] = set()  # ids that held before they were opened, and have had no goal since
         self._dropped: dict[str, str] = {}  # interrupted motor -> fault; obeys no goal that is not near
         self._ranges: dict[str, tuple[float, float]] = {}  # rad, of the joints that are open
         self._ahead: dict[str, float] = {}  # motor -> rad, whole turns, by which its encoder is ahead
@@ -82,7 +83,8 @@ class ServoChain:
         self._energise(names, opening=True)
 
     def close(self, user: str, names: Sequence[str]) -> None:
-        """Let go of `names`; the last user closes the port. Raises the first error, after trying all."""
+        """Let go of `names`, but not of what held before it was opened and has had no goal since: another device
+        could not be opened. The last user closes the port. Raises the first error, after trying all."""
         if user not in self._users:
             return
         try:
@@ -97,6 +99,7 @@ class ServoChain:
     def slacken(self, user: str, names: Sequence[str]) -> None:
         """Let go of `names`, and read on. Raises the first error, after trying all."""
         self._must_be_open(user)
+        self._found.difference_update(*(self._motors[name].ids for name in names))
         self._release(names)
 
     def stiffen(self, user: str, names: Sequence[str]) -> None:
@@ -143,6 +146,7 @@ class ServoChain:
         for name in goals_rad:
             self._dropped.pop(name, None)
             self._led.update(self._motors[name].ids)
+            self._found.difference_update(self._motors[name].ids)
 
     @property
     def watchdog_ns(self) -> int | None:
@@ -156,16 +160,16 @@ class ServoChain:
     def _release(self, names: Sequence[str]) -> None:
         """Torque off. Raises the first error, after trying all."""
         errors: list[DeviceError] = []
-        for name in names:
-            for id in self._motors[name].ids:
-                if id not in self._on:  # opening failed before: what holds there is not ours
-                    continue
-                self._led.discard(id)
-                try:
-                    self._family.torque(self.bus, id, False)
-                    self._on.discard(id)
-                except DeviceError as error:
-                    errors.append(error)
+        ids = {id for name in names for id in self._motors[name].ids}
+        self._on -= ids & self._found
+        self._found -= ids
+        for id in sorted(ids & self._on):  # opening failed before the others: what holds there is not ours
+            self._led.discard(id)
+            try:
+                self._family.torque(self.bus, id, False)
+                self._on.discard(id)
+            except DeviceError as error:
+                errors.append(error)
         if errors:
             raise errors[0]
 
@@ -328,9 +332,8 @@ class ServoChain:
             self._energise(sorted(dropped))
         self._lost_ns = None
         self._dropped |= dict.fromkeys(dropped, "lost_power")
-        log.warning(
-            "port back; %s", f"lost their power: {', '.join(sorted(dropped))}" if dropped else "all held"
-        )
+        told = f"lost their power: {', '.join(sorted(dropped))}" if dropped else "all held"
+        log.warning("port back; %s", told)
 
     def _energise(self, names: Sequence[str], *, opening: bool = False) -> None:
         """Goal := present, then torque on."""
@@ -339,6 +342,8 @@ class ServoChain:
         self._watched -= set(ids)
         for id in ids:
             self._family.prepare(self.bus, id)
+        if opening:
+            self._found |= {id for id, holds in self._family.holding(self.bus, ids).items() if holds}
         self._hold(names, opening)
         for id in ids:
             self._family.torque(self.bus, id, True)

@@ -10,6 +10,7 @@ from twinloop.robot.arms.sts3215 import Sts3215Family
 from twinloop.robot.arms.viperx import motors as viperx_motors
 from twinloop.robot.arms.xseries import XSeriesFamily
 from twinloop.robot.buses import Bus, DynamixelFraming, FeetechFraming
+from twinloop.robot.errors import DeviceError
 from twinloop.robot.rig import load_rig
 from twinloop.sim.emulate.dynamixel import DynamixelServos
 from twinloop.sim.emulate.feetech import FeetechServos
@@ -58,17 +59,20 @@ class HeldArm:
     def hold(self):
         """As a process that died left them: where the joint stands, torque on."""
         self.open()
-        self.clock.sleep_until(self.clock.now() + 50 * MS)
+        self.clock.sleep_until(self.clock.now() + 300 * MS)  # at rest again after its fall
         self.let_go.clear()
         return {name: joint.turns for name, joint in self.joints.items()}
 
     def open(self):
+        chain = self.host()
+        chain.open("arm", [motor.name for motor in self.motors])
+        return chain
+
+    def host(self):
         framing = FeetechFraming() if self.feetech else DynamixelFraming()
         family = Sts3215Family() if self.feetech else XSeriesFamily(self.motors)
         bus = Bus(WirePort(self.line, self.clock), framing, self.clock, BAUD)
-        chain = ServoChain(bus, family, self.motors, self.clock)
-        chain.open("arm", [motor.name for motor in self.motors])
-        return chain
+        return ServoChain(bus, family, self.motors, self.clock)
 
     def gains(self):
         return [servo.get("p") for servo in self.servos.values()]
@@ -142,3 +146,27 @@ def test_an_arm_that_complains_and_holds_is_opened_as_it_stands(arm):
     assert {name: joint.turns for name, joint in arm.joints.items()} == pytest.approx(stood, abs=1e-3)
     error = "voltage" if arm.feetech else "encoder"
     assert all(error in str(reading.faults) for reading in chain.cycle("arm", list(stood)))
+
+
+def test_where_another_device_cannot_be_opened_what_held_holds_on(arm):
+    """The guard opens all or none; an arm that held in the air must not fall because its gripper does not answer."""
+    stood = arm.hold()
+    *names, jaw = stood
+    chain = arm.host()
+    chain.open("arm", names)
+    arm.line.faults.dead = {max(arm.servos)}
+    with pytest.raises(DeviceError, match=f"servo {max(arm.servos)}"):
+        chain.open("gripper", [jaw])
+    chain.close("gripper", [jaw])
+    chain.close("arm", names)
+    arm.clock.sleep_until(arm.clock.now() + 100 * MS)
+    assert not arm.let_go
+    assert {name: joint.turns for name, joint in arm.joints.items()} == pytest.approx(stood, abs=1e-3)
+
+
+def test_what_held_before_is_let_go_of_by_whoever_led_it(arm):
+    stood = arm.hold()
+    chain, names = arm.open(), list(stood)
+    chain.command({name: seen.q for name, seen in zip(names, chain.cycle("arm", names), strict=True)})
+    chain.close("arm", names)
+    assert arm.let_go == set(arm.servos)
