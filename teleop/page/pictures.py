@@ -41,10 +41,6 @@ class ArmView:
         self.azimuth_deg, self.elevation_deg, self.distance_m = 140.0, -25.0, 1.0
         self._middle = np.zeros(3)  # that it looks at
 
-    @property
-    def is_open(self) -> bool:
-        return self._renderer is not None
-
     def open(self) -> None:
         """Build the scene; in the thread that draws, since OpenGL wants it so."""
         import mujoco

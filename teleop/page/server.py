@@ -13,13 +13,16 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import cattrs
+import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -39,6 +42,7 @@ from .link import Link, tls_context
 from .pictures import VIEW, ArmView, jpeg, numbers_of
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STATIC = Path(__file__).with_name("static")
 TYPES = {
@@ -94,6 +98,8 @@ class PageServer:
         self._operators = Operators(folder, self._clock)
         self._view = ArmView(rig)
         self._view_works = True
+        self._painter = ThreadPoolExecutor(1)
+        self._showing: asyncio.Task[None] | None = None
         self._shown: dict[str, tuple[int, int]] = {}  # camera -> number and time of its last picture
         self._told: dict[str, Any] = {}  # what the session said last
         self._starts = b""  # picture of where episodes began
@@ -118,11 +124,13 @@ class PageServer:
             port = next(iter(server.sockets)).getsockname()[1]
             _say(self._folder, {"port": port, "pid": os.getpid()})
             watch = asyncio.create_task(self._watch_disk())
+            self._showing = asyncio.create_task(self._prepare())
             while not self._parent.gone():
                 self._look()
                 await asyncio.sleep(LOOK_S)
             watch.cancel()
-        self._view.close()
+        await self._paint(self._view.close)
+        self._painter.shutdown()
 
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
         """The page's files; None lets a browser go on to a WebSocket."""
@@ -223,30 +231,42 @@ class PageServer:
                 name: {"age_ms": (obs.t_ns - frame.t_ns + since) * 1e-6, "seq": frame.seq}
                 for name, frame in obs.frames.items()
             }
-            self._show(obs, now)
+            if self._showing is None or self._showing.done():
+                self._showing = asyncio.create_task(self._show(obs, now))
         text = json.dumps(state)
         for browser in self._browsers:
             browser.state = text
             browser.news.set()
 
-    def _show(self, obs: Observation, now: int) -> None:
+    async def _prepare(self) -> None:
+        """Load what draws before any hand moves: it keeps Python busy for a while."""
+        try:
+            await self._paint(self._view.open)
+            await self._paint(jpeg, np.zeros((2, 2, 3), np.uint8))
+        except Exception as error:  # a machine without OpenGL has no view, and everything else
+            log.warning("no view of the arms: %s", error)
+            self._view_works = False
+
+    async def _show(self, obs: Observation, now: int) -> None:
         for name, frame in obs.frames.items():
             seq, at = self._shown.get(name, (-1, 0))
             if frame.seq != seq and now - at >= PICTURE_NS:
                 self._shown[name] = frame.seq, now
-                self._hand_out(name, jpeg(frame.rgb))
+                self._hand_out(name, await self._paint(jpeg, frame.rgb))
         if self._view_works and now - self._shown.get(VIEW, (0, 0))[1] >= VIEW_NS:
             self._shown[VIEW] = 0, now
             try:
-                self._hand_out(VIEW, jpeg(self._drawn(obs)))
-            except Exception as error:  # a machine without OpenGL has no view, and everything else
+                self._hand_out(VIEW, await self._paint(self._drawn, obs))
+            except Exception as error:
                 log.warning("no view of the arms: %s", error)
                 self._view_works = False
 
-    def _drawn(self, obs: Observation) -> Any:
-        if not self._view.is_open:
-            self._view.open()
-        return self._view.draw(obs)
+    async def _paint(self, work: Callable[..., T], *args: Any) -> T:
+        """In a thread of its own, which is OpenGL's, too: no picture keeps a hand's word waiting."""
+        return await asyncio.get_running_loop().run_in_executor(self._painter, work, *args)
+
+    def _drawn(self, obs: Observation) -> bytes:
+        return jpeg(self._view.draw(obs))
 
     def _hand_out(self, name: str, picture: bytes) -> None:
         data = _named(name, picture)
