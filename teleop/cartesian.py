@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -18,6 +19,19 @@ LEASH_RAD = 0.35  # how far a command may run ahead of the measured arm, which t
 LATE_NS = 100_000_000  # a cycle that comes later than this is no reason for a longer step
 VALID_NS = 100_000_000
 HAND_M_S, HAND_RAD_S = 0.6, 3.0  # the fastest a pose device is followed
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    """What a hand with a pose counts from.
+
+    Where the hand had moved already when it was first heard of (the link was lost meanwhile, or the session paused),
+    that counts as nothing: the arm goes on from where it stands.
+    """
+
+    clutch: int
+    position_m: F64  # (3,) of the site in B, with the hand where the clutch was closed
+    rotation: F64  # (3, 3) of the site in B, then
 
 
 class CartesianAgent:
@@ -45,7 +59,7 @@ class CartesianAgent:
         self._widest = 0.0 if self._gripper is None else self._model.gripper_width_max_m
         self._q: F64 | None = None  # commanded
         self._width_m = 0.0  # commanded
-        self._anchor: tuple[F64, F64] | None = None  # pose of the site when the clutch was engaged
+        self._anchor: _Anchor | None = None
         self._last_ns = 0
         self.keys: tuple[str, ...] = ()  # episode keys of the last look
 
@@ -94,14 +108,15 @@ class CartesianAgent:
             self._anchor = None
             return self._to_base @ jog.linear_m_s, self._to_base @ jog.angular_rad_s
         position, rotation = self._ik.pose(self._q)
-        if self._anchor is None:
-            self._anchor = position, rotation
-        start, facing = self._anchor
+        moved = np.zeros(3) if jog.moved_m is None else self._to_base @ jog.moved_m
+        turned = np.eye(3) if jog.turned_rad is None else rotation_of(self._to_base @ jog.turned_rad)
+        if self._anchor is None or self._anchor.clutch != jog.clutch:
+            self._anchor = _Anchor(jog.clutch, position - moved, turned.T @ rotation)
         linear, angular = np.zeros(3), np.zeros(3)
         if jog.moved_m is not None:
-            linear = (start + self._to_base @ jog.moved_m - position) / dt_s
+            linear = (self._anchor.position_m + moved - position) / dt_s
         if jog.turned_rad is not None:
-            wanted = rotation_of(self._to_base @ jog.turned_rad) @ facing
+            wanted = turned @ self._anchor.rotation
             angular = rotation_vector(wanted @ rotation.T) / dt_s
         return _at_most(linear, HAND_M_S), _at_most(angular, HAND_RAD_S)
 

@@ -31,6 +31,7 @@ class Jog:
     width_share: float | None = None  # 0 shut .. 1 open, of devices with a trigger that tells how far
     moved_m: F64 | None = None  # (3,) since the clutch was engaged
     turned_rad: F64 | None = None  # (3,) rotation vector since the clutch was engaged
+    clutch: int = 0  # with these two: another number each time that it was engaged
     q_rad: F64 | None = None  # (n,) joint angles, of a device that is an arm itself
     keys: tuple[str, ...] = ()  # episode keys that were pressed since the last look
 

@@ -56,6 +56,10 @@ def checked(text: str | bytes) -> tuple[int, bytes] | None:
             if not _number(value):
                 return None
             parts[name] = min(max(float(value), low), 1.0)
+    if (clutch := asked.get("clutch")) is not None:
+        if not _number(clutch):
+            return None
+        parts["clutch"] = int(clutch)
     return JOG, json.dumps(parts).encode()
 
 
@@ -75,6 +79,7 @@ def jog_of(data: bytes, keys: tuple[str, ...]) -> Jog:
         width_share=asked.get("width"),
         moved_m=vector("moved", 1.0),
         turned_rad=vector("turned", 1.0),
+        clutch=asked.get("clutch", 0),
         keys=keys,
     )
 

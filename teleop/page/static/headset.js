@@ -11,6 +11,7 @@ export class Headset {
     this.engaged = false;
     this.jaw = null;
     this.start = null;
+    this.clutch = 0; // how often it was closed
     this.touched = false;
     this.seen = 0; // when the device last told where it is, ms
     this.button = button;
@@ -66,6 +67,7 @@ export class Headset {
       const { x, y, z, w } = (viewer || { transform: pose }).transform.orientation;
       const yaw = Math.atan2(2 * (w * y + x * z), 1 - 2 * (y * y + x * x));
       this.start = { position: pose.position, orientation: pose.orientation, yaw };
+      this.clutch += 1;
     }
     this.pose = pose;
     this.engaged = engaged && !!pose;
@@ -79,7 +81,7 @@ export class Headset {
     const from = this.start, p = this.pose.position;
     const moved = [p.x - from.position.x, p.y - from.position.y, p.z - from.position.z];
     const turned = vector(times(this.pose.orientation, inverse(from.orientation)));
-    return { engaged: true, moved: toRobot(moved, from.yaw), turned: toRobot(turned, from.yaw), ...(this.jaw === null ? {} : { width: this.jaw }) };
+    return { engaged: true, clutch: this.clutch, moved: toRobot(moved, from.yaw), turned: toRobot(turned, from.yaw), ...(this.jaw === null ? {} : { width: this.jaw }) };
   }
 }
 
