@@ -38,7 +38,7 @@ from .line import EVERY_NS, Line
 from .voice import Voice
 
 PORT = 8020
-PLACED = ("web", "remote", "scripted")  # devices that are where the session is
+PLACED = ("web", "remote", "scripted", "leader")  # devices that are where the session is
 PERIOD_NS = 16_666_667
 UNDER_WAY = 32  # looks without an answer, about half a second of them
 SHOWN_NS = 3_000_000_000  # over which the shown round trips are taken
