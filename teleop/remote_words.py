@@ -80,7 +80,9 @@ def plain(jog: Jog) -> dict[str, Any]:
 
 def jog_of(asked: Mapping[str, Any], keys: tuple[str, ...] = ()) -> Jog:
     """The `Jog` whose fields `look_of` has checked."""
-    values = {name: frozen(value) if isinstance(value, list) else value for name, value in asked.items()}
+    values: dict[str, Any] = {
+        name: frozen(value) if isinstance(value, list) else value for name, value in asked.items()
+    }
     return Jog(**values, keys=keys)
 
 
@@ -120,6 +122,8 @@ def _trouble(name: str, value: Any) -> str | None:
         return "no such field"
     if hint is bool:
         return None if isinstance(value, bool) else "true or false"
+    if hint is int:
+        return None if _whole(value) else "no whole number"
     most = next((most for end, most in LIMITS if name.endswith(end)), REACH_M)
     if hint in (float, float | None):
         return _beyond([value], most)

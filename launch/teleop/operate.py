@@ -179,7 +179,7 @@ class Operation:
         )
 
     async def _talk(self, socket: ClientConnection) -> None:
-        self._n = self._answered = 0
+        self._n = self._answered = self._ignored = 0
         self._heard = None
         self._trips.clear()
         hears = asyncio.create_task(self._hear(socket))
@@ -227,11 +227,12 @@ class Operation:
             word = json.loads(text)
             self._heard = int(word["t"]), now
             if "echo" in word:
-                self._answered = int(word["n"])
+                self._answered = max(self._answered, int(word["n"]))
                 self._trips.add(now, now - int(word["echo"]) - int(word["held"]))
             self._keys.acknowledge(int(word["keys"]))
             if word["ignored"] > self._ignored:
                 self._message = f"{word['ignored']} of our messages ignored: {word['why']}"
+                self._answered = min(self._answered + word["ignored"] - self._ignored, self._n)
             self._ignored = word["ignored"]
             if "session" in word:
                 self._session = dict(word["session"])

@@ -22,7 +22,13 @@ REST = {"engaged": True}
 
 
 def test_every_field_of_a_jog_travels():
-    values = {"engaged": False, "grip_m_s": -0.05, "width_share": 0.25, "q_rad": np.arange(6.0) / 7}
+    values = {
+        "engaged": False,
+        "grip_m_s": -0.05,
+        "width_share": 0.25,
+        "clutch": 7,
+        "q_rad": np.arange(6.0) / 7,
+    }
     for field in fields(Jog):
         values.setdefault(field.name, ("estop",) if field.name == "keys" else np.array([0.1, -1 / 3, 0.0]))
     sent = Jog(**values)
@@ -55,6 +61,7 @@ def said(jog=None, **changed):
         (said({"q_rad": [True]}), "no number"),
         (said({"width_share": "1"}), "no number"),
         (said({"engaged": 1}), "true or false"),
+        (said({"clutch": -1}), "no whole number"),
         (said({"keys": ["estop"]}), "no such field"),
         (said(keys=[[1, "rm -rf"]]), "keys"),
         (said(keys=[[1, "note"]] * 99), "keys"),
