@@ -35,10 +35,10 @@ def checked(text: str | bytes) -> tuple[int, bytes] | None:
         known = isinstance(control, str) and control in CONTROLS
         return (CONTROL, json.dumps(control).encode()) if known else None
     if asked.get("type") == "note":
-        text = asked.get("text")
-        if not isinstance(text, str):
+        words = asked.get("text")
+        if not isinstance(words, str):
             return None
-        shown = "".join(letter for letter in text if letter.isprintable()).strip()[:NOTE_MAX]
+        shown = "".join(letter for letter in words if letter.isprintable()).strip()[:NOTE_MAX]
         return NOTE, json.dumps(shown).encode()
     if asked.get("type") != "jog" or not isinstance(asked.get("engaged"), bool):
         return None
