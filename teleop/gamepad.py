@@ -33,7 +33,8 @@ CONTROLS = {
 HELP = (
     "hold RB to move: left stick forward and sideways, triggers down and up, right stick yaw and pitch, d-pad left and "
     "right roll, LB held: right stick opens and closes the jaw; Start start, A success, B failure, X re-record, "
-    "Y take over, Back pause, Guide e-stop, left stick pressed: re-arm, d-pad down: discard last, up: note"
+    "Y take over, Back pause, LB and Back quit, Guide e-stop, left stick pressed: re-arm, "
+    "d-pad down: discard last, up: note"
 )
 
 
@@ -88,12 +89,15 @@ class Gamepad:
         roll = float(RIGHT in held) - float(LEFT in held)
         turn = np.zeros(3) if gripping else np.array([0.0, stick[RIGHT_Y], -stick[RIGHT_X]])
         turn[0] = roll
+        keys = tuple(CONTROLS[button] for button in sorted(pressed) if button in CONTROLS)
+        if gripping:  # two hands for what cannot be taken back
+            keys = tuple("quit" if key == "pause" else key for key in keys)
         return Jog(
             engaged=RIGHT_SHOULDER in held,
             linear_m_s=SPEED_M_S * np.array([-stick[LEFT_Y], -stick[LEFT_X], lift]),
             angular_rad_s=SPEED_RAD_S * turn,
             grip_m_s=-SPEED_GRIP_M_S * float(stick[RIGHT_Y]) if gripping else 0.0,
-            keys=tuple(CONTROLS[button] for button in sorted(pressed) if button in CONTROLS),
+            keys=keys,
         )
 
     def feel(self, clamped: bool) -> None:

@@ -46,12 +46,19 @@ class PageProcess:
     name = "web"
 
     def __init__(
-        self, rig: Rig, link: Link, tls_folder: Path, clock: Clock | None = None, root: Path | None = None
+        self,
+        rig: Rig,
+        link: Link,
+        tls_folder: Path,
+        clock: Clock | None = None,
+        root: Path | None = None,
+        silent_ns: int = SILENT_NS,
     ) -> None:
         self._rig = rig
         self.link = link
         self._tls = tls_folder
         self._root = root
+        self._silent_ns = silent_ns
         self._clock: Clock = clock or RealClock()
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -151,9 +158,9 @@ class PageProcess:
         return note
 
     def read(self, now_ns: int) -> Jog:
-        """What the hand on the page asks for; not engaged without word of it for `SILENT_NS`."""
+        """What the hand on the page asks for; not engaged without word of it for `silent_ns`."""
         self._listen()
-        if self._jog is None or now_ns - self._jog[0] > SILENT_NS:
+        if self._jog is None or now_ns - self._jog[0] > self._silent_ns:
             return Jog(engaged=False, keys=self.controls())
         return jog_of(self._jog[1], self.controls())
 

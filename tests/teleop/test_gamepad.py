@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from twinloop.robot.errors import DeviceError
 from twinloop.teleop import gamepad
+from twinloop.teleop.controls import CONTROLS
 from twinloop.teleop.gamepad import Gamepad
 
 pygame = pytest.importorskip("pygame")
@@ -75,6 +76,18 @@ def test_buttons_are_controls_once_a_press(pad):
     device.read(2)
     virtual.button(gamepad.A)
     assert device.read(3).keys == ("success",)
+
+
+def test_quitting_takes_two_hands_and_every_control_has_a_button(pad):
+    virtual, device = pad
+    virtual.button(gamepad.BACK)
+    assert device.read(0).keys == ("pause",)
+    virtual.button(gamepad.BACK, False)
+    virtual.button(gamepad.LEFT_SHOULDER)
+    device.read(1)
+    virtual.button(gamepad.BACK)
+    assert device.read(2).keys == ("quit",)
+    assert {*gamepad.CONTROLS.values(), "quit"} == set(CONTROLS)
 
 
 def test_the_jaw_opens_with_the_left_shoulder_held(pad):

@@ -162,7 +162,9 @@ function press(button) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-control]");
-  if (button) press(button);
+  if (!button) return;
+  press(button);
+  if (event.detail) button.blur(); // by a pointer: Enter is start again, not this button
 });
 $("note").addEventListener("submit", (event) => {
   event.preventDefault();

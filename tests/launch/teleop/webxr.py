@@ -14,12 +14,15 @@ import pytest
 FOLDER = Path(__file__).with_name("iwer")
 SCRIPT = FOLDER / "node_modules" / "iwer" / "build" / "iwer.min.js"
 WAIT_S = 120
-# A headset with two controllers, as `headset` in the page; the right one is the hand.
+# A headset with two controllers, as `headset` in the page; the right one is the hand. The emulator says of every place
+# that it is guessed; here it is while `guessed`.
 DEVICE = """
 window.headset = new IWER.XRDevice(IWER.metaQuest3);
 headset.installRuntime({ forceInstall: true });
 headset.primaryInputMode = "controller";
 window.hand = headset.controllers.right;
+window.guessed = false;
+Object.defineProperty(XRPose.prototype, "emulatedPosition", { get: () => window.guessed });
 """
 
 

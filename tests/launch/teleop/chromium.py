@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,12 @@ class Tab:
     def __init__(
         self, address: str, url: str, scripts: tuple[str, ...], width: int, height: int, touch: bool
     ) -> None:
-        self._socket = connect(address, max_size=None, open_timeout=WAIT_S)
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(
+            connect(address, max_size=None, open_timeout=WAIT_S, close_timeout=1, ping_interval=None)
+        )
         self._number = 0
+        self._down: dict[int, dict[str, Any]] = {}  # fingers
         self.ask("Page.enable")
         self.size(width, height, touch)
         for script in scripts:
@@ -134,29 +139,47 @@ class Tab:
         return self.run(f"document.querySelector({selector!r}).innerText")
 
     def middle(self, selector: str, x: float = 0.0, y: float = 0.0) -> tuple[float, float]:
-        """The middle of an element, px, off it by these shares of its size; scrolled to where it can be seen."""
-        box = self.run(
+        """The middle of an element, px, off it by these shares of its size; scrolled to, and waited for until it
+        stands still and nothing lies over it."""
+        find = (
             f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'nearest'}});"
-            "const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
+            "const b = e.getBoundingClientRect();"
+            "const top = document.elementFromPoint(b.x + b.width / 2, b.y + b.height / 2);"
+            "return e.contains(top) ? [b.x, b.y, b.width, b.height] : null; })()"
         )
-        return box[0] + box[2] * (0.5 + x), box[1] + box[3] * (0.5 + y)
+        before, end = None, time.monotonic() + WAIT_S
+        while time.monotonic() < end:
+            box = self.run(find)
+            if box is not None and box == before:
+                return box[0] + box[2] * (0.5 + x), box[1] + box[3] * (0.5 + y)
+            before = box
+            time.sleep(0.05)
+        pytest.fail(f"{selector} never comes to rest in sight")
 
     def click(self, selector: str) -> None:
         x, y = self.middle(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def fingers(self, *places: tuple[float, float]) -> None:
-        """Fingers that lie on the screen now: each at px; those that lay there and are not named are lifted."""
-        points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(places)]
-        had = getattr(self, "_fingers", 0)
-        kind = "touchStart" if len(points) > had else "touchMove" if points else "touchEnd"
-        self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
-        self._fingers = len(points)
+    def fingers(self, *places: tuple[float, float] | None) -> None:
+        """The fingers that lie on the screen now, each at px; None lifts one and leaves the others where they are."""
+        points = {k: {"x": at[0], "y": at[1], "id": k} for k, at in enumerate(places) if at is not None}
+        for k in self._down.keys() - points.keys():
+            self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[self._down[k]])
+        if points:
+            kind = "touchStart" if points.keys() - self._down.keys() else "touchMove"
+            self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=[*points.values()])
+        self._down = points
+
+    def key(self, key: str, text: str = "") -> None:
+        """Press and release a key; with `text` it types that."""
+        for kind in ("keyDown", "keyUp"):
+            typed = {"text": text} if text and kind == "keyDown" else {}
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, **typed)
 
     def picture(self, path: Path, quality: int = 82) -> None:
         shot = self.ask("Page.captureScreenshot", format="jpeg", quality=quality)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self) -> None:
-        self._socket.close()
+        self._open.close()
