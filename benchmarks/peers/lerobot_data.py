@@ -1,6 +1,6 @@
 """LeRobot's side of benchmarks/data.py; runs in its own environment (lerobot_env.sh), prints one JSON line.
 
-lerobot_data.py record ROOT MODE FRAMES    MODE: default (PNG, then AV1) or streaming (h264 veryfast)
+lerobot_data.py record ROOT MODE FRAMES [CAMERAS]    MODE: default (PNG, then AV1) or streaming (h264 veryfast)
 lerobot_data.py load ROOT SECONDS          random samples of the dataset at ROOT by its DataLoader
 """
 
@@ -22,24 +22,26 @@ def cpu_s() -> float:
     return sum(r.ru_utime + r.ru_stime for r in used)
 
 
-def record(root: str, mode: str, frames: int) -> dict:
+def record(root: str, mode: str, frames: int, cameras: int = len(scene.CAMERAS)) -> dict:
+    names = scene.names(cameras)
     features = {
         key: {"dtype": "float32", "shape": (6,), "names": list(scene.JOINTS)}
         for key in ("observation.state", "action")
     }
-    for camera in scene.CAMERAS:
+    for camera in names:
         features[f"observation.images.{camera}"] = {
             "dtype": "video",
             "shape": (scene.HEIGHT, scene.WIDTH, 3),
             "names": ["height", "width", "channels"],
         }
-    options = {"image_writer_threads": 4 * len(scene.CAMERAS)}  # what lerobot-record sets
+    options = {"image_writer_threads": 4 * len(names)}  # what lerobot-record sets
     if mode == "streaming":
         options = {
             "streaming_encoding": True,
             "rgb_encoder": RGBEncoderConfig(vcodec="h264", preset="veryfast"),
         }
-    pool = {camera: scene.pictures(seed) for seed, camera in enumerate(scene.CAMERAS)}
+    count = 60 if cameras == len(scene.CAMERAS) else scene.FPS
+    pool = {camera: scene.pictures(seed, count) for seed, camera in enumerate(names)}
     dataset = LeRobotDataset.create("peer/bench", fps=scene.FPS, features=features, root=root, **options)
     adds = []
     start_cpu, start = cpu_s(), time.perf_counter()
@@ -60,6 +62,7 @@ def record(root: str, mode: str, frames: int) -> dict:
         "save_s": saved - recorded,
         "add_p50_ms": 1e3 * float(np.median(adds)),
         "add_max_ms": 1e3 * max(adds),
+        "adds_ms": [1e3 * add for add in adds],
     }
 
 
@@ -87,5 +90,5 @@ def load(root: str, seconds: float) -> dict:
 
 if __name__ == "__main__":
     what, root, *rest = sys.argv[1:]
-    result = record(root, rest[0], int(rest[1])) if what == "record" else load(root, float(rest[0]))
+    result = record(root, rest[0], *map(int, rest[1:])) if what == "record" else load(root, float(rest[0]))
     print(json.dumps(result))

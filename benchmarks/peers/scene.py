@@ -7,6 +7,11 @@ CAMERAS = ("front", "wrist")
 JOINTS = tuple(f"joint_{i}.pos" for i in range(6))
 
 
+def names(count: int) -> tuple[str, ...]:
+    """Names of so many cameras."""
+    return (*CAMERAS, *(f"camera{k}" for k in range(len(CAMERAS), count)))[:count]
+
+
 def pictures(seed: int, count: int = 60) -> list[np.ndarray]:
     """RGB pictures (480, 640, 3) uint8 with noise of 2 grey levels: harder to code than most real video."""
     rng = np.random.default_rng(seed)
