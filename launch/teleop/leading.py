@@ -191,8 +191,9 @@ def emulated_lead(leader: Rig, rig: Rig, arm: str, cell: RigCell) -> ScriptedLea
         sight.close()
         emulator.close()
 
+    operator = Operator(sight, ready=sight.ready)
     return ScriptedLead(
-        Leader(leader, GuardProcess(leader, emulator.paths, clock), clock), rig, arm, Operator(sight, ready=sight.ready), sight,
+        Leader(leader, GuardProcess(leader, emulator.paths, clock), clock), rig, arm, operator, sight,
         pull=lambda joints: emulator.lead(name, joints), closed=closed,
     )  # fmt: skip
 
