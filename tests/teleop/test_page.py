@@ -1,6 +1,7 @@
 """The operator's page, its own process, talked to as a browser does: HTTP and a WebSocket."""
 
 import json
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -11,8 +12,10 @@ from twinloop.robot.clock import RealClock
 from twinloop.robot.errors import DeviceError, UsageError
 from twinloop.robot.rig import load_rig
 from twinloop.robot.types import ActionChunk, Applied, ArmState, Frame, GripperState, Observation, Step
+from twinloop.teleop.controls import KEYS, NAMES
 from twinloop.teleop.page import PageProcess
 from twinloop.teleop.page.asks import checked
+from twinloop.teleop.page.dropped import Dropped
 from twinloop.teleop.page.link import Link, make_link
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -38,7 +41,7 @@ def page(tmp_path_factory):
 
 
 def socket_of(page, **options):
-    return connect(f"ws://127.0.0.1:{page.port}/ws", open_timeout=WAIT_S, **options)
+    return connect(f"ws://127.0.0.1:{page.port}/ws", open_timeout=WAIT_S, close_timeout=1, **options)
 
 
 def until(page, found):
@@ -97,6 +100,32 @@ def test_a_hand_on_the_page_moves_while_it_is_heard(page):
     assert not page.read(heard + 100_000_001).engaged, "a link that is lost lets go"
 
 
+def test_frames_that_the_loop_never_saw_are_counted():
+    counted = Dropped({"front": 1.0})
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    # A repeated frame is none that is lost; neither are those while the loop stood, or of a camera that began anew.
+    for t_ms, seq, lost in (
+        (0, 5, 0),
+        (33, 6, 0),
+        (66, 8, 1),
+        (99, 8, 1),
+        (132, 10, 1),
+        (5000, 99, 1),
+        (5033, 1, 1),
+    ):
+        frame = Frame(t_ms * 10**6, seq, pixels)
+        counted.look(Observation(t_ms * 10**6, {}, {}, {"front": frame}))
+        assert counted.count == lost, t_ms
+
+
+def test_every_control_has_a_button_with_the_key_of_the_terminal(page):
+    with urllib.request.urlopen(page.url) as answer:
+        text = answer.read().decode()
+    buttons = dict(re.findall(r'data-control="(\w+)" data-key="([^"]+)"', text))
+    named = {key: name for key, name in NAMES.items() if key != " "}
+    assert buttons == {control: named.get(key, key) for key, control in KEYS.items()}
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -110,6 +139,8 @@ def test_a_hand_on_the_page_moves_while_it_is_heard(page):
         '{"type": "jog", "engaged": true, "width": true}',
         '{"type": "control", "control": "rm -rf"}',
         '{"type": "control", "control": ["estop"]}',
+        '{"type": "note", "text": 3}',
+        '{"type": "jog", "engaged": true, "clutch": "1"}',
     ],
 )
 def test_what_is_no_ask_is_none(said):
