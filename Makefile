@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt setup.py
 	touch $(STAMP)
 
 system:
-	@sh scripts/system-libraries.sh
+	@sh scripts/system-libraries.sh $(if $(filter demo,$(MAKECMDGOALS)),,browser)
 
 lint:
 	$(BIN)/ruff check .

