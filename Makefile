@@ -11,7 +11,7 @@ demo: setup
 	$(BIN)/twinloop demo $(DEMO_ARGS)
 
 test: setup
-	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 test-thorough: setup
 	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m thorough $(TEST_ARGS)

@@ -99,7 +99,7 @@ class Replayed:
 
 def replay_log(log: FlightLog, rig: Rig) -> list[Replayed]:
     """Send the twin of `rig`, from the first measured pose on, what was sent then. Raises `UsageError` for a log of
-    another rig."""
+    an arm with other joints."""
     twin = Twin(build_scene(rig))
     arms = {name: [f"{name}.{joint}" for joint in rig.joint_spec(name).names] for name in rig.arms}
     for name, joints in arms.items():

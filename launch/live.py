@@ -30,6 +30,7 @@ from .blackbox import blackbox_path
 from .evaluate import Evaluation, summarise
 from .homing import Homing
 from .live_recording import LiveRecording
+from .modes_told import ModesTold
 from .progress import say
 from .session import SETTLE_STEPS, EpisodeResult
 from .stopping import deferred
@@ -54,8 +55,13 @@ class LiveCell:
     _stack: ExitStack
 
     def close(self) -> None:
-        """Park, release, and end everything that was started."""
-        self._stack.close()
+        """Park, release, and end everything that was started; an arm that could not be parked is said."""
+        opened = self.guard.is_open
+        try:
+            self._stack.close()
+        finally:
+            if opened and not self.robot.ended_parked:
+                say("NOT parked: the arm was let go of where it was; hold it")
 
     def __enter__(self) -> LiveCell:
         return self
@@ -79,6 +85,7 @@ def open_cell(
     """
     rig = resized(rig, size)
     clock = RealClock()
+    say(f"opening {rig.name}: guard" + (f", cameras {', '.join(cameras)}" if cameras else "") + " ...")
     with ExitStack() as stack:
         emulator: EmulatorProcess | None = None
         ports = {name: arm.port for name, arm in rig.arms.items() if arm.port is not None}
@@ -250,12 +257,14 @@ def _episode(
     tracking: list[np.ndarray] = []
     arm = next(iter(cell.rig.arms))
     first_success = [0]
+    told = ModesTold(say)
 
     def done() -> bool:
         return cell.emulator is not None and cell.emulator.judge()[0]
 
     def watch(obs: Observation, applied: Applied) -> bool:
         limits.update(applied.limits)
+        told.look(obs.t_ns, applied.mode, cell.guard.reason)
         tracking.append(np.asarray(applied.sent_q[arm]) - obs.arms[arm].q)
         if latched(cell) or stopped():
             return True

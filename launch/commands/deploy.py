@@ -108,7 +108,7 @@ class Command:
         agent = PolicyAgent.load(self.policy, rig, allow_changed_rig=self.allow_changed_rig)
         stage = Stage(task, self.seed, needs.size) if self.emulated else None
         seeds = range(self.seed, self.seed + self.episodes)
-        successes = ran = 0
+        successes = ran = ended = 0
         cells: list[LiveCell] = []
         actions = {
             " ": lambda: [cell.guard.estop("space bar") for cell in cells],
@@ -134,7 +134,7 @@ class Command:
             for result in run_live(
                 cell, agent, seeds, load_task(task).horizon_s, stopped=asked, recording=recording
             ):
-                successes, ran = successes + result.success, ran + 1
+                successes, ran, ended = successes + result.success, ran + 1, ended + 1
                 acted = ", ".join(f"{name} {ticks}" for name, ticks in sorted(result.limits.items()))
                 timing = result.loop.summary()
                 outcome = ("success" if result.success else "FAILED") if self.emulated else "done"
@@ -161,7 +161,8 @@ class Command:
                 )
                 stand(cell, None if keys.active else STAND_S)
         if self.emulated:
-            say(f"{task}: {successes} of {self.episodes} episodes succeeded")
+            short = "" if ended == self.episodes else f", of {self.episodes} asked for"
+            say(f"{task}: {successes} of {ended} episodes succeeded{short}")
         if recording is not None:
             say(f"{self.record}: {recording.saved} of {self.episodes} episodes recorded")
         whole = recording is None or recording.saved == self.episodes

@@ -55,7 +55,12 @@ class OpenCvSource:
         )
 
     def open(self) -> None:
-        config, device = self._config, self._config.device or "0"
+        config, device = self._config, self._config.device
+        if device is None:
+            raise DeviceError(
+                f"camera {self._name}: no device is named; `twinloop setup-devices` finds it, or name it in the rig "
+                f"(cameras.{self._name}.device, as /dev/video0)"
+            )
         number, stream = device.isdigit(), device.startswith(STREAMS)
         node = f"/dev/video{device}" if number else device
         recorded = not number and not stream and not device.startswith("/dev/")

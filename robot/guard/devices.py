@@ -106,7 +106,9 @@ class Devices:
                 log.error("%s: closing failed: %s", name, error)
                 errors.append(error)
         if errors:
-            raise errors[0]
+            first = errors[0]
+            told = f"{first}; its torque may still be on: hold the arm, and switch its power off"
+            raise DeviceError(told) from first
 
     def unslackable(self) -> list[str]:
         """Devices that cannot be let go of and read on."""

@@ -58,6 +58,7 @@ def test_what_shares_its_files_stays_and_an_empty_dataset_has_nothing(tmp_path):
         writer.retract()
 
 
+@pytest.mark.thorough
 def test_killed_at_any_step(ram_path):
     steps = lab("retract", ram_path, 4)
     assert len(steps) > 5

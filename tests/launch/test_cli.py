@@ -194,6 +194,7 @@ def test_record_refuses_what_it_cannot_do(tmp_path, recorded):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.thorough
 def test_a_policy_knows_its_task(tmp_path, recorded):
     policy = tmp_path / "policy"
     train = ("train", recorded, policy, "--method", "bc", "--state", "--steps", "2")

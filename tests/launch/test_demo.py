@@ -86,6 +86,7 @@ def test_an_emulated_demo_deploys_in_real_time_and_parks(tmp_path, rig):
     assert "in real time" in (tmp_path / "d" / "report.html").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_finished_demo_is_not_overwritten(tmp_path):
     code, text = finish(demo(tmp_path / "d", *SMALL))
@@ -96,6 +97,7 @@ def test_a_finished_demo_is_not_overwritten(tmp_path):
     assert (tmp_path / "d" / "result.json").read_bytes() == first
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "phase",
@@ -131,6 +133,7 @@ def test_ctrl_c_loses_nothing_and_resume_finishes(tmp_path, phase):
     assert figures["demonstrations"] == 6 <= figures["demonstrations_tried"]  # both runs together
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_ctrl_c_with_workers_parks_the_arms(tmp_path):
     """With worker processes the request reaches them, and nobody is left behind."""

@@ -22,9 +22,9 @@ STAGES = ("opening", "homing", "episode", "parking", "saving")
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
 
 
-def staged(every_time, stage, *values):
-    """The one stage that is tested every time, the others with the thorough tests."""
-    return pytest.param(stage, *values, marks=() if stage == every_time else pytest.mark.thorough)
+def staged(stage, number):
+    """One stage is tested every time, the others with the thorough tests."""
+    return pytest.param(stage, number, marks=() if stage == "episode" else pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,7 @@ def recorded(made, stage):
         assert episode.info["backend"] == "emulated" and episode.info["protections"]
 
 
-@pytest.mark.parametrize(
-    ("stage", "number"), [staged("episode", *both) for both in zip(STAGES, NUMBERS, strict=True)]
-)
+@pytest.mark.parametrize(("stage", "number"), [staged(*both) for both in zip(STAGES, NUMBERS, strict=True)])
 def test_a_signal_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage, number):
     made = deploy("--episodes", "3")
     made.reach(stage)
@@ -84,7 +82,8 @@ def test_a_signal_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage, num
     recorded(made, stage)
 
 
-@pytest.mark.parametrize("stage", [staged("saving", stage) for stage in STAGES])
+@pytest.mark.thorough
+@pytest.mark.parametrize("stage", STAGES)
 def test_an_exception_at_any_stage_parks_saves_and_leaves_nothing(deploy, stage):
     made = deploy("--episodes", "1", fails=stage)
     made.session()
@@ -125,6 +124,7 @@ def test_a_recording_in_real_time_is_sound_and_a_killed_recorder_costs_the_open_
     assert Dataset(made.root).open().episode(1).info["seed"] == 2_000_000
 
 
+@pytest.mark.thorough
 def test_a_full_disk_while_recording_stops_no_arm(tmp_path, deploy):
     disk = tmp_path / "recorded"
     disk.mkdir()

@@ -157,6 +157,7 @@ def test_a_stopped_deployment_parks_and_leaves_nothing(policy, number, code):
     assert not [folder for folder in folders if folder.exists()]
 
 
+@pytest.mark.thorough
 def test_twinloop_estop_ends_it(policy):
     process = deploy(policy, "--episodes", "50")
     lines_until(process, "seed 2000000")

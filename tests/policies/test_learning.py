@@ -74,6 +74,7 @@ def test_camera_policy(pictures: Samples, tmp_path: Path) -> None:
     assert success_rate(policy) >= 0.95
 
 
+@pytest.mark.thorough
 def test_act(pictures: Samples, tmp_path: Path) -> None:
     config = replace(
         default_config("act"),

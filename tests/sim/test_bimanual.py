@@ -35,6 +35,7 @@ def touching(twin: Twin) -> bool:
     return False
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_arms_that_are_sent_into_each_other_stay_apart():
     """Random goals between them, as fast as they may, sometimes for one arm only while the other one stands."""

@@ -24,6 +24,7 @@ def test_reach_stays_at_the_ball():
     assert successes("reach", (7, 59, 60, 61, 62, 66, 82)) >= 6
 
 
+@pytest.mark.thorough
 def test_push_reaches_targets_beside_and_behind_the_block():
     """The jaw stands square to the way; half of those directions are beyond what the wrist can turn to."""
     assert successes("push", (65, 66, 76, 87, 95, 97)) >= 5

@@ -185,6 +185,7 @@ def test_a_port_that_is_taken_and_a_bad_token_are_said(page, tmp_path):
         make_link("0.0.0.0", 1, "short")
 
 
+@pytest.mark.thorough
 def test_a_frozen_browser_costs_the_loop_nothing_and_a_killed_page_is_said(tmp_path):
     page = PageProcess(RIG, make_link("127.0.0.1", 0), tmp_path)
     page.open()

@@ -292,6 +292,7 @@ def says(words):
 REST = {"engaged": False}
 
 
+@pytest.mark.thorough
 def test_a_hand_in_a_browser_records_an_episode_and_a_lost_link_holds_the_arm(tmp_path):
     root = tmp_path / "d"
     args = ("record", root, "--device", "web", "--sim", *SIZE, "--port", 0)

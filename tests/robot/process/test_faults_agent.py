@@ -33,7 +33,12 @@ def parked_and_released(emulator, watcher):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(100,), pytest.param((2000,), marks=pytest.mark.thorough), (100, "fork")]
+    "arguments",
+    [
+        (100,),
+        pytest.param((2000,), marks=pytest.mark.thorough),
+        pytest.param((100, "fork"), marks=pytest.mark.thorough),
+    ],
 )
 def test_a_killed_agent_the_arm_holds_parks_and_is_released(emulator, agent, arguments):
     process, watcher = agent(*arguments)
