@@ -152,6 +152,11 @@ def work(tmp_path_factory):
         yield Workplace(tmp_path_factory.mktemp("browser") / "d", open)
 
 
+OUT_OF_THE_HEADSET = (
+    "headset.activeSession && headset.activeSession.end()"  # whatever the test before came to
+)
+
+
 def carry(page, x, y, z):
     """The headset's hand goes by these, m in the room (x right, y up, z back), as fast as a hand does."""
     page.run(
@@ -171,15 +176,23 @@ def clutch(work, closed):
 
 
 def follows(work, hand, wanted):
-    """Close the clutch and carry the hand; it stays closed. Returns where the arm then stands."""
-    clutch(work, True)
-    before = work.watch.tip()
-    carry(work.tab, *hand)
-    end, went = time.monotonic() + WAIT_S, np.zeros(3)
-    while time.monotonic() < end and not near(went, wanted, 0.01):
-        went = work.watch.tip() - before
-    assert near(went, wanted, 0.01), f"it went by {went}"
-    return before + went
+    """Close the clutch and carry the hand; it stays closed. Returns where the arm then stands.
+
+    On a machine so busy that the link is lost on the way, the arm goes on from where it stands: tried again then.
+    """
+    went = np.zeros(3)
+    for _ in range(3):
+        clutch(work, True)
+        before = work.watch.tip()
+        carry(work.tab, *hand)
+        end, went = time.monotonic() + WAIT_S / 5, np.zeros(3)
+        while time.monotonic() < end and not near(went, wanted, 0.01):
+            went = work.watch.tip() - before
+        if near(went, wanted, 0.01):
+            return before + went
+        clutch(work, False)
+        carry(work.tab, *(-x for x in hand))
+    pytest.fail(f"it went by {went}")
 
 
 def near(a, b, off=STILL_M):
@@ -223,6 +236,7 @@ def test_a_hand_in_a_headset_moves_the_arm_as_far_as_it_moved_and_the_clutch_nev
 
 def test_sticks_move_it_while_the_dead_man_is_held_and_what_the_guard_holds_back_is_seen_and_heard(work):
     page, watch = work.tab, work.watch
+    page.run(OUT_OF_THE_HEADSET)
     rest = watch.tip()
     hold, stick, left = page.middle("#deadman"), page.middle("#plane"), page.middle("#plane", -0.3)
     page.fingers(None, stick)
@@ -247,6 +261,7 @@ def test_sticks_move_it_while_the_dead_man_is_held_and_what_the_guard_holds_back
 
 def test_an_episode_from_the_page_and_a_browser_that_freezes_and_dies(work):
     page, watch = work.tab, work.watch
+    page.run(OUT_OF_THE_HEADSET)
     page.click("#mark")
     page.click("#words")
     page.ask("Input.insertText", text="left hand  ")
