@@ -89,7 +89,7 @@ class Tally:
             cv2.circle(image, at(bases[0]), round(ring_m * scale), GREY, 1, cv2.LINE_AA)
             x, y = at(bases[0])
             place = (x + 4, y - round(ring_m * scale) - 4)
-            cv2.putText(image, f"{ring_m} m", place, FONT, 0.4, GREY, 1, cv2.LINE_AA)
+            cv2.putText(image, f"{ring_m} m", place, FONT, 0.5, GREY, 1, cv2.LINE_AA)
         for base in bases:
             x, y = at(base)
             cv2.rectangle(image, (x - 6, y - 6), (x + 6, y + 6), (120, 120, 120), -1)

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const STALE_MS = 500;
 const JOG_MS = 25;   // between two words of the hand; the robot stops 100 ms after the last
 const frames = new Map(); // camera -> { figure, image, url }
-const LABELS = { "3d": ["as measured, drag to turn", "the arms as measured"], "@starts": ["starts of episodes", "seen from above, a dot for each episode"] };
+const LABELS = { "3d": ["as measured", "the arms as measured; drag to turn"], "@starts": ["starts of episodes", "seen from above, a dot for each episode"] };
 const rows = new Map(); // joint -> its line
 let state = "", socket = null, lastState = 0, usesHand = false, audio = null, wasClamped = false;
 
@@ -79,7 +79,7 @@ function numbers({ arms, grippers }) {
 }
 
 const share = (value, low, high) => Math.min(1, Math.max(0, (value - low) / (high - low)));
-const degrees = (q) => `${(q * 180 / Math.PI).toFixed(0)}°`;
+const degrees = (q) => `${Math.round(q * 180 / Math.PI) || 0}°`; // no -0
 const time = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 
 function row(id, name, place, load, near, value, limits, temperature) {
@@ -104,6 +104,7 @@ function frame(name) {
     const figure = document.createElement("figure"), image = document.createElement("img"), caption = document.createElement("figcaption");
     const label = document.createElement("span"), age = document.createElement("span");
     figure.dataset.name = name;
+    if (name === "3d") figure.title = "drag to turn, wheel to come nearer";
     [label.textContent, image.alt] = LABELS[name] ?? [name, `camera ${name}`];
     age.className = "age number";
     caption.append(label, age);
