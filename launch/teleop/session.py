@@ -75,6 +75,7 @@ class Session:
         self._asked_quit = False
         self.saved = 0  # episodes of this session that are in the dataset
         self._mine: list[int] = []  # their indices
+        self._unsaved = ""  # what went wrong with the last episode
         self._showing = Showing(plan, cell, desk, self._rates, tally, self.controls)
 
     @property
@@ -125,7 +126,8 @@ class Session:
             )
         elif self._plan.records:
             take = "take the leader; " if self._hand.mirrors else ""
-            self._tell(f"{take}Enter starts an episode")
+            unsaved = f"; the last one: {self._unsaved}" if self._unsaved else ""
+            self._tell(f"{take}Enter starts an episode{unsaved}")
         else:
             self._tell("take the leader; p lets go of it" if self._hand.mirrors else "")
         return True
@@ -171,6 +173,7 @@ class Session:
             self._mine.append(kept.index)
             self.tally.add(success, self._episode.objects_m)
             self._desk.say(f"episode {kept.index}: {kept.rows} rows, {where}")
+        self._unsaved = kept.trouble
         if kept.trouble:
             self._desk.say(f"recording: {kept.trouble}")
         _, behind = self._rates.found()
@@ -211,6 +214,8 @@ class Session:
             self._showing.done = judged[0]
         if self.state == "countdown":
             self._count(obs)
+        if self.state == "recording" and (trouble := self._takes.trouble):
+            self._end(None, "nobody", trouble)
         self._show(obs.t_ns)
         return self._over or self._turn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +37,11 @@ class Takes(Observer, Protocol):
 
     def drop(self) -> None:
         """Throw the running episode away."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why the running episode is not written any more (a full disk, say); "" while it is."""
         ...
 
     @property
@@ -75,6 +81,8 @@ class DryTakes:
         self._saved += 1
 
     def drop(self) -> None: ...
+
+    trouble = ""
 
     @property
     def busy(self) -> bool:
@@ -127,7 +135,9 @@ class TwinTakes:
         self._now = self._truth()
 
     def on_step(self, step: Step) -> None:
-        self._recorder.on_step(step)
+        with warnings.catch_warnings():  # what becomes of the disk is said as `trouble`
+            warnings.simplefilter("ignore")
+            self._recorder.on_step(step)
 
     def end(self, success: bool | None, info: Mapping[str, Any]) -> None:
         rows = self._writer.length
@@ -143,6 +153,10 @@ class TwinTakes:
 
     def drop(self) -> None:
         self._recorder.discard()
+
+    @property
+    def trouble(self) -> str:
+        return str(self._recorder.error or "")
 
     @property
     def busy(self) -> bool:
@@ -193,6 +207,10 @@ class RigTakes:
 
     def drop(self) -> None:
         self._process.drop()
+
+    @property
+    def trouble(self) -> str:
+        return self._process.trouble
 
     @property
     def busy(self) -> bool:

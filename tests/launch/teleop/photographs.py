@@ -66,12 +66,11 @@ def main(folder):
         try:
             tab = browser.tab(url)
             state(tab, "idle")
-            for _ in range(EPISODES):
+            for number in range(1, EPISODES + 1):
                 episode(tab)
                 let_go(tab, "#plane")
                 tab.click("[data-control=success]")
-                state(tab, "reset")
-                state(tab, "idle")
+                tab.until(f"document.querySelector('#episode').innerText === 'idle, episode {number}'")
             time.sleep(3.0)
             tab.picture(folder / "page-idle.jpg")
             tab.size(390, 844, touch=True)

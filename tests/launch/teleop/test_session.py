@@ -1,5 +1,6 @@
 """Sessions on the fast twin: what a person presses, and what then lies on the disk."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,22 @@ def test_whatever_breaks_the_episode_is_saved_and_the_arm_parks(tmp_path):
         )
     (only,) = infos(tmp_path / "d")
     assert only.info["ended"] == "interrupted" and only.length > 15 and Cell.parked
+
+
+def test_a_full_disk_ends_the_episode_at_once_and_says_so(tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here (needs root)")
+    try:
+        session, person = run_session(disk / "d", [press("idle", 0.1, "start"), press("idle", 0.1, "quit")])
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+    assert person.states == ["reset", "idle", "countdown", "recording", "reset", "idle"]
+    said = capsys.readouterr()
+    assert "recording: " in said.out and "disk full while recording episode 0" in said.out and not said.err
+    assert "Enter starts an episode; the last one: " in said.out and session.saved == 0
 
 
 def test_a_dry_run_writes_nothing(tmp_path):
