@@ -36,13 +36,15 @@ import numpy as np
 from _figures import emit
 from _lead import CLOCK, LEAD_S, Led, Workplace
 from _tap import COUNT_RAD, Motion, Seen, TappedArm, pose_of, wire_ms
+from twinloop.robot.errors import TwinloopError
 from twinloop.robot.types import F64
 
 HERE = Path(__file__).parent
 PEER = Path(os.environ.get("TWINLOOP_LEROBOT_PYTHON", HERE / "peers/.venv-lerobot/bin/python"))
 PEER_NAME = "LeRobot 0.6.1"
 COUNTS = 2  # a goal that is another
-STEP_WAIT_NS = 450_000_000
+STEP_WAIT_NS, STOOD_NS = 450_000_000, 60_000_000
+LONGEST_LAG_MS = 1000.0
 READ_BYTES = (8 + 6, 6 * (6 + 8))  # a sync read's request to six servos, their answers
 WRITE_BYTES = 8 + 6 * 3  # a sync write of six goals
 
@@ -55,10 +57,13 @@ def ms(values: F64) -> dict[str, float]:
 def chain(led: Led) -> tuple[F64, F64, F64]:
     """Software time, ms, of every step while the hand moved: to the first goal, to the first that holds it in full,
     and of the first the time until its chunk was handed over."""
-    followed: dict[int, int] = {}
+    followed: dict[int, int] = {}  # chunk -> the guard's first tick that follows it
     for k, status in enumerate(led.statuses):
         if status.source.startswith("person "):
             followed.setdefault(int(status.source.split()[1]), k)
+    for number in range(len(led.looks) - 2, -1, -1):  # one that another overtook is in the other's goal
+        if number not in followed and number + 1 in followed:
+            followed[number] = followed[number + 1]
     ticks = [status.t_ns for status in led.statuses]
     asked = [read[0] for read in led.leader.reads]
     wrote = [write[0] for write in led.follower.writes]
@@ -67,17 +72,11 @@ def chain(led: Led) -> tuple[F64, F64, F64]:
     for look in led.looks:
         tick = followed.get(look.number)
         read = bisect.bisect_right(asked, look.read_ns) - 1
-        if (
-            not look.read_ns
-            or read < 0
-            or tick is None
-            or not led.motion.begin_ns < look.submitted_ns < until
-        ):
+        moving = led.motion.begin_ns < look.submitted_ns < until
+        if not look.read_ns or read < 0 or tick is None or not moving:
             continue
         answered = led.leader.reads[read][1]
-        holds = max(
-            bisect.bisect_left(ticks, look.due_ns), tick + 1
-        )  # that tick itself goes on from where it was
+        holds = max(bisect.bisect_left(ticks, look.due_ns), tick + 1)  # that tick goes on from where it was
         for number, found in ((tick + 1, first), (holds, full)):
             if number < len(ticks) and (at := bisect.bisect_left(wrote, ticks[number])) < len(wrote):
                 found.append((wrote[at] - answered) * 1e-6)
@@ -86,7 +85,7 @@ def chain(led: Led) -> tuple[F64, F64, F64]:
 
 
 def onsets(leader: Seen, follower: Seen, steps_ns: list[int]) -> F64:
-    """Hand to goal, ms, of every step of the hand that was seen on both lines."""
+    """Hand to goal, ms, of every step of the hand that was seen on both lines and began with goals that stood."""
     moved, writes = np.array(leader.moved), np.array(follower.writes)
     found = []
     for step in steps_ns:
@@ -96,7 +95,8 @@ def onsets(leader: Seen, follower: Seen, steps_ns: list[int]) -> F64:
         at = moved[begin, 0]
         rows = writes[(writes[:, 0] > at) & (writes[:, 0] < at + STEP_WAIT_NS)]
         before = writes[writes[:, 0] <= at]
-        if not len(rows) or not len(before):
+        stood = before[before[:, 0] > at - STOOD_NS]
+        if not len(rows) or not len(stood) or np.ptp(stood[:, 2]) >= COUNTS:
             continue
         other = np.flatnonzero(np.abs(rows[:, 2] - before[-1, 2]) >= COUNTS)
         if len(other):
@@ -110,7 +110,7 @@ def lag_ms(leader: Seen, follower: Seen, motion: Motion) -> float:
     moved, writes = np.array(leader.moved, float), np.array(follower.writes, float)
     times = np.arange(begin, end, 2_000_000, dtype=float)
     goals = np.interp(times, writes[:, 0], writes[:, 2])
-    shifts = np.arange(0.0, 400.0, 1.0)
+    shifts = np.arange(0.0, LONGEST_LAG_MS, 1.0)
     off = [np.std(goals - np.interp(times - 1e6 * shift, moved[:, 0], moved[:, 1])) for shift in shifts]
     return float(shifts[int(np.argmin(off))])
 
@@ -240,7 +240,10 @@ def main() -> None:
             for hz in rates:
                 mine[hz] = ours(work, hz, sway_s, steps_s)
         finally:
-            work.close()
+            try:
+                work.close()
+            except TwinloopError as error:  # a machine that is too busy for the lines; the figures stay
+                print(error, file=sys.stderr)
         if peer is not None:
             for hz in [hz for hz in rates if hz <= 100.0]:
                 found = theirs(peer, work, round(hz), sway_s, steps_s)

@@ -29,7 +29,7 @@ def patiently(device):
             device.connect(calibrate=False)
             return
         except (ConnectionError, RuntimeError):
-            if device.bus.is_connected:
+            with contextlib.suppress(Exception):
                 device.bus.port_handler.closePort()
             if not left:
                 raise
@@ -44,13 +44,13 @@ def lead(folder, out, leader, follower, fps, seconds):
             patiently(device)
         print(json.dumps({"ready": True}), file=out, flush=True)
         teleop_loop(teleop, robot, fps, *make_default_processors(), duration=seconds)
-    except (ConnectionError, RuntimeError) as raised:  # one answer that does not come ends its session
-        error = str(raised).splitlines()[0]
+    except Exception as raised:  # one answer that does not come ends its session; the next one may go well
+        error = (str(raised).splitlines() or [type(raised).__name__])[0]
     finally:
         for device in (teleop, robot):
-            with contextlib.suppress(ConnectionError, RuntimeError):
+            with contextlib.suppress(Exception):
                 device.disconnect()
-            if device.bus.is_connected:
+            with contextlib.suppress(Exception):
                 device.bus.port_handler.closePort()
     return {"error": error}
 
