@@ -219,7 +219,7 @@ def test_a_hand_in_a_headset_moves_the_arm_as_far_as_it_moved_and_the_clutch_nev
     onward = follows(work, (-0.03, 0.0, 0.0), (0.03, 0.0, 0.0))  # forward is where they look
 
     for gone, back in (
-        ("headset.updateVisibilityState('hidden')", "headset.updateVisibilityState('visible')"),  # taken off
+        ("doze()", "wake()"),  # the headset is taken off
         ("guessed = true", "guessed = false"),  # the hand is out of its cameras' sight
     ):
         page.run(gone)

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).with_name("iwer")
 SCRIPT = FOLDER / "node_modules" / "iwer" / "build" / "iwer.min.js"
 WAIT_S = 120
 # A headset with two controllers, as `headset` in the page; the right one is the hand. The emulator says of every place
-# that it is guessed; here it is while `guessed`.
+# that it is guessed; here it is while `guessed`. One that is taken off gives no frames, as in `doze`, until `wake`.
 DEVICE = """
 window.headset = new IWER.XRDevice(IWER.metaQuest3);
 headset.installRuntime({ forceInstall: true });
@@ -23,6 +23,13 @@ headset.primaryInputMode = "controller";
 window.hand = headset.controllers.right;
 window.guessed = false;
 Object.defineProperty(XRPose.prototype, "emulatedPosition", { get: () => window.guessed });
+const request = XRSession.prototype.requestAnimationFrame;
+let waiting = null;
+XRSession.prototype.requestAnimationFrame = function (call) {
+  return waiting ? waiting.push(() => request.call(this, call)) : request.call(this, call);
+};
+window.doze = () => { waiting = []; };
+window.wake = () => { const calls = waiting; waiting = null; for (const call of calls) call(); };
 """
 
 
