@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 # Several guards on few cores, with busy programs beside them: at real-time priority they can starve the machine.
 os.environ.setdefault("TWINLOOP_REALTIME", "0")
 
@@ -18,3 +20,27 @@ if "TWINLOOP_MEMORY" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
 for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
     os.environ[variable] = tempfile.mkdtemp(prefix="twinloop-tests-")
     atexit.register(shutil.rmtree, os.environ[variable], ignore_errors=True)
+
+# Whole sessions in real time, on several processes each: one at a time, and never two of them beside each other.
+REAL_TIME = (
+    "launch/test_live.py",
+    "launch/test_faults_deploy.py",
+    "launch/test_emulate.py",
+    "launch/teleop/test_browser.py",
+    "launch/teleop/test_command.py",
+    "launch/teleop/test_operate.py",
+    "launch/devices/test_doctor_rig.py",
+    "launch/devices/test_setup.py",
+    "robot/process/",
+    "robot/stops/test_on_the_arm.py",
+    "sim/emulate/test_emulated_stage.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A file's tests share a worker, and what they set up; those in real time share one."""
+    for item in items:
+        file = item.nodeid.partition("::")[0].removeprefix("tests/")
+        group = "real time" if file.startswith(REAL_TIME) else file
+        item.add_marker(pytest.mark.xdist_group(group))
