@@ -83,7 +83,9 @@ class RobotContract:
             for arm, spec in specs.items():
                 sent = np.array([applied.sent_q[arm] for applied in steps])
                 spans = np.diff([a.t_ns for a in steps])[:, None] * 1e-9 + self.jitter_s
-                assert (np.abs(np.diff(sent, axis=0)) <= spec.dq_max * spans * 1.001).all()
+                # A guard in real time that was held up goes on from the measured pose, and says so.
+                led = ["stall" not in applied.limits for applied in steps[1:]]
+                assert any(led) and (np.abs(np.diff(sent, axis=0)) <= spec.dq_max * spans * 1.001)[led].all()
                 assert (sent >= spec.q_min - 1e-8).all() and (sent <= spec.q_max + 1e-8).all()
             assert sum(sum(a.limits.values()) for a in steps) > 0, "a limit that acted must be counted"
         finally:
