@@ -11,10 +11,10 @@ demo: setup
 	$(BIN)/twinloop demo $(DEMO_ARGS)
 
 test: setup
-	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 test-thorough: setup
-	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m thorough $(TEST_ARGS)
+	OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m thorough $(TEST_ARGS)
 
 setup: system $(STAMP)
 

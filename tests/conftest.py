@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 
-import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Several guards on few cores, with busy programs beside them: at real-time priority they can starve the machine.
 os.environ.setdefault("TWINLOOP_REALTIME", "0")
@@ -37,10 +37,13 @@ REAL_TIME = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+class ByFile(LoadScopeScheduling):
     """A file's tests share a worker, and what they set up; those in real time share one."""
-    for item in items:
-        file = item.nodeid.partition("::")[0].removeprefix("tests/")
-        group = "real time" if file.startswith(REAL_TIME) else file
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0].removeprefix("tests/")
+        return "real time" if file.startswith(REAL_TIME) else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
