@@ -78,7 +78,7 @@ class Look:
 
     number: int  # of its chunk
     read_ns: int  # the time of the leader's reading that it used
-    due_ns: int  # of the chunk's row
+    due_ns: int  # of the chunk's first row
     submitted_ns: int
 
 

@@ -8,10 +8,9 @@ at the wire's speed, and the cameras, which show ready-made pictures: rendered o
 what is measured. A scripted hand sways the leader's first joint, then moves it in steps.
 
 Times are from the wire, where nobody's code but the emulator's notes them (`_tap`):
-  software: from the last byte of the leader's answers to the first byte of a goal, on the follower's line, that holds
-  that reading. Which goal does is known from the guard, which says whose chunk it follows; a chunk's row is due one
-  period of the loop ahead, and goals go there evenly, so that the first that contains a reading holds a share of it
-  ("in full": the first that holds all). The wire's own time, which is the limit, is not in it: it stands beside.
+  software: from the last byte of the leader's answers to the first byte of a goal, on the follower's line, that was
+  reckoned from that reading. Which goal is known from the guard, which says whose chunk it follows; a chunk's first row
+  is due at once. The wire's own time, which is the limit, is not in it: it stands beside.
   hand to goal: the hand moves the standing leader; from the first count that its servo moves to the first goal that is
   another by two counts. That asks none of our clocks, and is the same for LeRobot 0.6.1's own `teleop_loop`
   with its own SO101Leader and SO101Follower, which then runs on the same two ports (without cameras and recorder;
@@ -54,9 +53,8 @@ def ms(values: F64) -> dict[str, float]:
     return {"p50": round(float(p50), 2), "p99": round(float(p99), 2), "max": round(float(np.max(values)), 1)}
 
 
-def chain(led: Led) -> tuple[F64, F64, F64]:
-    """Software time, ms, of every step while the hand moved: to the first goal, to the first that holds it in full,
-    and of the first the time until its chunk was handed over."""
+def chain(led: Led) -> tuple[F64, F64]:
+    """Software time, ms, of every step while the hand moved, and of it the time until its chunk was handed over."""
     followed: dict[int, int] = {}  # chunk -> the guard's first tick that follows it
     for k, status in enumerate(led.statuses):
         if status.source.startswith("person "):
@@ -67,7 +65,7 @@ def chain(led: Led) -> tuple[F64, F64, F64]:
     ticks = [status.t_ns for status in led.statuses]
     asked = [read[0] for read in led.leader.reads]
     wrote = [write[0] for write in led.follower.writes]
-    first, full, handed = [], [], []
+    first, handed = [], []
     until = led.motion.begin_ns + round(led.motion.sway_s * 1e9)
     for look in led.looks:
         tick = followed.get(look.number)
@@ -76,12 +74,11 @@ def chain(led: Led) -> tuple[F64, F64, F64]:
         if not look.read_ns or read < 0 or tick is None or not moving:
             continue
         answered = led.leader.reads[read][1]
-        holds = max(bisect.bisect_left(ticks, look.due_ns), tick + 1)  # that tick goes on from where it was
-        for number, found in ((tick + 1, first), (holds, full)):
-            if number < len(ticks) and (at := bisect.bisect_left(wrote, ticks[number])) < len(wrote):
-                found.append((wrote[at] - answered) * 1e-6)
+        holds = max(bisect.bisect_left(ticks, look.due_ns), tick)
+        if holds < len(ticks) and (at := bisect.bisect_left(wrote, ticks[holds])) < len(wrote):
+            first.append((wrote[at] - answered) * 1e-6)
         handed.append((look.submitted_ns - answered) * 1e-6)
-    return np.array(first), np.array(full), np.array(handed)
+    return np.array(first), np.array(handed)
 
 
 def onsets(leader: Seen, follower: Seen, steps_ns: list[int]) -> F64:
@@ -119,12 +116,12 @@ def ours(work: Workplace, hz: float, sway_s: float, steps_s: float) -> F64:
     """Figures of one session; hand to goal, ms."""
     led = work.run(hz, sway_s, steps_s)
     name = f"leader at {hz:g} Hz"
-    first, full, handed = chain(led)
+    first, handed = chain(led)
     limit = wire_ms(sum(READ_BYTES)) + wire_ms(WRITE_BYTES)
     whole = first + limit
     emit(
         f"{name}: software, reading to the first goal with it, p99", float(np.percentile(first, 99)), "ms", **ms(first),
-        in_full=ms(full), handed_to_the_guard=ms(handed), steps=len(first), real_time=work.real_time,
+        handed_to_the_guard=ms(handed), steps=len(first), real_time=work.real_time,
     )  # fmt: skip
     emit(
         f"{name}: with the wire, over the wire alone, p50",

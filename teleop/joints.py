@@ -52,6 +52,7 @@ class JointAgent:
         self._told: F64 | None = None  # (n + 1,) rad and m, commanded
         self._between: F64 | None = None  # follower less leader, (n + 1,)
         self._led: F64 = np.zeros(self._spec.n + 1)  # where the leader stood
+        self._last_ns = 0  # time of the last look
         self.keys: tuple[str, ...] = ()  # episode keys of the last look
 
     def reset(self, seed: int) -> None:
@@ -71,15 +72,30 @@ class JointAgent:
         assert self._told is not None
         jog = self.device.read(obs.t_ns)
         self.keys = jog.keys
+        before, since_ns, self._last_ns = self._told.copy(), obs.t_ns - self._last_ns, obs.t_ns
         if not jog.engaged or jog.q_rad is None:
             self._between = None
         else:
             width = self._told[-1] if jog.width_share is None else jog.width_share * self._widest_m
             self._follow(np.append(jog.q_rad, width), measured)
-        due = obs.t_ns + self._period_ns
-        q = {self._arm: self._told[None, :-1].copy()}
-        widths = {} if self._gripper is None else {self._gripper: self._told[-1:].copy()}
-        return ActionChunk(due, self._period_ns, q, widths, due + VALID_NS, "person")
+        share = self._period_ns / max(since_ns, self._period_ns)
+        rows = np.stack([self._told, self._ahead(share * (self._told - before), measured)])
+        q = {self._arm: rows[:, :-1]}
+        widths = {} if self._gripper is None else {self._gripper: rows[:, -1]}
+        return ActionChunk(
+            obs.t_ns, self._period_ns, q, widths, obs.t_ns + self._period_ns + VALID_NS, "person"
+        )
+
+    def _ahead(self, moved: F64, measured: F64) -> F64:
+        """Where the leader is in a period, should it go on as it did, (n + 1,): the follower need not wait until it is
+        there to go along."""
+        assert self._told is not None
+        ahead, told = self._told + moved, self._told[:-1]
+        low = np.minimum(told, np.maximum(measured - LEASH_RAD, self._spec.q_min))
+        high = np.maximum(told, np.minimum(measured + LEASH_RAD, self._spec.q_max))
+        ahead[:-1] = np.clip(ahead[:-1], low, high)
+        ahead[-1] = min(max(float(ahead[-1]), 0.0), self._widest_m)
+        return ahead
 
     def _follow(self, leader: F64, measured: F64) -> None:
         assert self._told is not None

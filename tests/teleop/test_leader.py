@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from twinloop.robot.errors import RigError, UsageError
 from twinloop.robot.guard import Guard
+from twinloop.robot.loop import ControlLoop
 from twinloop.robot.rig import load_rig
 from twinloop.robot.types import ArmState, GripperState, Observation
 from twinloop.sim.hand import SpringHand
 from twinloop.sim.scene import build_scene
-from twinloop.sim.twin import Twin
+from twinloop.sim.twin import Twin, TwinRobot
 from twinloop.teleop import make_device
 from twinloop.teleop.hand import Hand
 from twinloop.teleop.jog import Jog
@@ -148,6 +149,37 @@ def test_taking_hold_of_it_never_moves_the_follower_and_what_lies_between_goes_w
     assert np.array_equal(agent.act(seen(66 * PERIOD, at)).q["arm"][0], at)
     device.engaged = True
     assert np.allclose(agent.act(seen(67 * PERIOD, at)).q["arm"][0], at)
+
+
+class Swayed:
+    """A leader that sways its first joint, told as coarsely as a servo counts (4096 a turn)."""
+
+    name, COUNT = "leader", 2 * np.pi / 4096
+
+    def at(self, t_s):
+        return START[0] + 0.5 * np.sin(2.5 * t_s)
+
+    def read(self, now_ns):
+        first = round(self.at(now_ns * 1e-9) / self.COUNT) * self.COUNT
+        return Jog(q_rad=np.array([first, *START[1:]]), width_share=0.5)
+
+
+def test_the_follower_goes_with_a_leader_that_moves_and_not_a_period_behind_it():
+    twin = Twin(build_scene(RIG))
+    twin.set_arm("arm", START, 0.03)
+    robot, leader, behind_s = TwinRobot(twin), Swayed(), []
+    robot.open()
+
+    def look(obs, applied):
+        t_s = obs.t_ns * 1e-9
+        speed = 1.25 * np.cos(2.5 * t_s)
+        if t_s > 1.0 and abs(speed) > 0.6:
+            behind_s.append((leader.at(t_s) - applied.sent_q["arm"][0]) / speed)
+        return False
+
+    ControlLoop(robot, JointAgent(leader, RIG), PERIOD).run(4_000_000_000, stop=look)
+    assert np.median(behind_s) < 0.3 * PERIOD * 1e-9
+    assert max(behind_s) < PERIOD * 1e-9
 
 
 def test_a_hand_that_is_muted_takes_nothing():
