@@ -3,7 +3,8 @@
 Run: python benchmarks/guard_loop.py [--quick] [--device cpu|cuda] [--seconds N]
 
 The agent's loop (50 Hz) runs in this process; the guard (200 and 500 Hz) in its own, on the emulated SO-101, whose
-process takes part of the machine too. Beside them, in turn: nothing; one Python thread in the agent's process; torch
+process takes part of the machine too, but is delayed by nobody where the system allows it, as servos are not: it has a
+real-time priority above the guard's. Beside them, in turn: nothing; one Python thread in the agent's process; torch
 there, a policy of 12.6 M parameters that infers and another that trains, on the GPU where there is one; the same in
 another process as well. Under each of these loads, in the same run:
   a bare loop that only sleeps to absolute deadlines, in a process of its own: the floor of this machine;
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from _cell import CONTROL_HZ, Session
+from _device import as_hardware
 from _figures import emit
 from _load import LOADS, beside, busy, describe, pick_device
 from twinloop.robot.rig import Rig, load_rig
@@ -178,6 +180,7 @@ def main() -> None:
     seconds = options.seconds or (2.5 if options.quick else 20.0)
     machine = {"device": describe(device), "cores": os.cpu_count()}
     with LeRobot() as lerobot, EmulatorProcess(rig) as emulator:
+        machine["servos_undelayed"] = as_hardware(emulator._process)
         for load in QUICK if options.quick else LOADS:
             inside, outside = LOADS[load]
             with beside(outside, device):

@@ -15,7 +15,7 @@ from typing import Any
 from ..robot.clock import RealClock
 from ..robot.errors import DatasetError, DeviceError, TwinloopError
 from ..robot.interfaces import Clock
-from ..robot.process.ring import RingReader, RingWriter
+from ..robot.process.ring import Part, RingReader, RingWriter
 from ..robot.process.sessions import memory
 from ..robot.types import Step
 from .recorder_server import ANSWERS, LOG, STEPS, Word, save_plan
@@ -220,11 +220,11 @@ class RecorderProcess:
         self.close()
 
     def _say(self, kind: Word, values: Mapping[str, Any]) -> None:
-        self._put(kind, json.dumps(values).encode())
+        self._put(kind, [json.dumps(values).encode()])
 
-    def _put(self, kind: Word, data: bytes) -> None:
+    def _put(self, kind: Word, data: Sequence[Part]) -> None:
         if self._steps is not None:
-            self._written = self._steps.write(kind, data, self._clock.now()) + len(data)
+            self._written = self._steps.write(kind, data, self._clock.now()) + sum(map(len, data))
 
     def _listen(self) -> None:
         for message in () if self._answers is None else self._answers.poll(1000):

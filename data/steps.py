@@ -11,14 +11,15 @@ import numpy as np
 
 from ..robot.cameras.frames import decode as decode_frame
 from ..robot.cameras.frames import encode as encode_frame
+from ..robot.process.ring import Part
 from ..robot.types import F64, ActionChunk, Applied, ArmState, Frame, GripperState, Observation, Step
 from .recorder import meant
 
 _HEAD = struct.Struct("<II")  # bytes of the JSON head, count of floats
 
 
-def encode_step(step: Step, *, pictures: bool = True) -> bytes:
-    """The bytes of `step`, without depth; without `pictures` as if no camera had delivered.
+def encode_step(step: Step, *, pictures: bool = True) -> list[Part]:
+    """The bytes of `step`, in parts, without depth; without `pictures` as if no camera had delivered.
 
     Of the agent's answer only what it means at the observation is kept: what a `Recorder` looks at.
     """
@@ -55,15 +56,16 @@ def encode_step(step: Step, *, pictures: bool = True) -> bytes:
         "limits": {name: int(ticks) for name, ticks in applied.limits.items()},
         "mode": applied.mode,
         "source": applied.source,
-        "frames": {name: len(shot) for name, shot in shots.items()},
+        "frames": {name: sum(map(len, shot)) for name, shot in shots.items()},
     }
     text = json.dumps(head).encode()
     values = np.concatenate(numbers) if numbers else np.zeros(0)
-    return b"".join([_HEAD.pack(len(text), values.size), text, values.tobytes(), *shots.values()])
+    pixels = [part for shot in shots.values() for part in shot]
+    return [_HEAD.pack(len(text), values.size) + text + values.tobytes(), *pixels]
 
 
 def decode_step(data: bytes) -> Step:
-    """The step in the bytes of `encode_step`; its pictures are views of them."""
+    """The step in the bytes of `encode_step`, joined; its pictures are views of them."""
     size, count = _HEAD.unpack_from(data)
     head = json.loads(data[_HEAD.size : _HEAD.size + size])
     at = _HEAD.size + size

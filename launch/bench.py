@@ -40,7 +40,8 @@ def chosen_benchmarks(names: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -> int:
-    """Run `names` (none = all but the long ones); returns 1 when a figure misses its target or a script fails."""
+    """Run `names` (none = all but the long ones), and show what each found as soon as it ends; returns 1 when a figure
+    misses its target or a script fails."""
     known = benchmark_names()
     if not known:
         raise UsageError("benchmarks are part of the repository: run `twinloop bench` from a checkout")
@@ -49,27 +50,46 @@ def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -
         output_file("--json", json_to)
     figures: list[dict[str, Any]] = []
     failed: list[str] = []
-    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     for name in chosen or [name for name in known if quick or name not in LONG]:
         print(f"running {name} ...", flush=True)
-        command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if quick else [])]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
-        ) as process:
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    try:
-                        figure = json.loads(line)
-                    except json.JSONDecodeError:
-                        continue
-                    if isinstance(figure, dict):
-                        figures.append({"benchmark": name, **figure})
-            except BaseException:
-                os.killpg(process.pid, signal.SIGTERM)  # what it started, too
-                raise
-        if process.returncode:
-            failed.append(name)
+        found: list[dict[str, Any]] = []
+        try:
+            if _measure(name, quick, found):
+                failed.append(name)
+        finally:  # cut short, too: what was measured is told
+            figures += found
+            if found:
+                Console().print(_table(found))
+            if json_to is not None:
+                write_text(json_to, "".join(json.dumps(figure) + "\n" for figure in figures))
+    for name in failed:
+        print(f"benchmark {name} ended with an error (its message is above)")
+    return 1 if failed or any(figure.get("ok") is False for figure in figures) else 0
+
+
+def _measure(name: str, quick: bool, figures: list[dict[str, Any]]) -> int:
+    """Run the script `name`; its figures go to `figures` as they come. Returns its exit status."""
+    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *(["--quick"] if quick else [])]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                try:
+                    figure = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(figure, dict):
+                    figures.append({"benchmark": name, **figure})
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)  # what it started, too
+            raise
+    return process.returncode
+
+
+def _table(figures: Sequence[dict[str, Any]]) -> Table:
     table = Table("benchmark", "figure", "value", "unit", "target", "")
     for figure in figures:
         value = figure.get("value")
@@ -84,9 +104,4 @@ def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -
             str(figure.get("target", "") or ""),
             mark,
         )
-    Console().print(table)
-    for name in failed:
-        print(f"benchmark {name} ended with an error (its message is above)")
-    if json_to is not None:
-        write_text(json_to, "".join(json.dumps(figure) + "\n" for figure in figures))
-    return 1 if failed or any(figure.get("ok") is False for figure in figures) else 0
+    return table

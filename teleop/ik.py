@@ -7,6 +7,7 @@ the arm's base frame `B`, m and rad.
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Protocol
 
 import mujoco
@@ -132,10 +133,9 @@ class MinkIk:
     """Implements `Ik` with mink's quadratic programme (extra `mink`): limits inside the problem, slower."""
 
     def __init__(self, model: ArmModel, spec: JointSpec, *, site: str | None = None) -> None:
-        try:
-            import mink
-        except ImportError:
-            raise UsageError("--ik mink: mink is not installed; pip install 'twinloop[mink]'") from None
+        check_solver("mink")
+        import mink
+
         arm = mujoco.MjSpec.from_file(str(model.mjcf))
         for geom in list(arm.geoms):
             arm.delete(geom)
@@ -184,13 +184,19 @@ class MinkIk:
         self._configuration.update(whole)
 
 
+def check_solver(name: str) -> None:
+    """Raises `UsageError` unless `name` is one of `SOLVERS`, and installed."""
+    if name not in SOLVERS:
+        raise UsageError(f"--ik: unknown solver '{name}'{nearest(name, SOLVERS)}")
+    if name == "mink" and importlib.util.find_spec("mink") is None:
+        raise UsageError("--ik mink: mink is not installed; pip install 'twinloop[mink]'")
+
+
 def make_ik(solver: str, model: ArmModel, spec: JointSpec, *, site: str | None = None) -> Ik:
-    """The `Ik` called `solver` (one of `SOLVERS`). Raises `UsageError` for another name."""
-    if solver == "dls":
-        return DampedIk(model, spec, site=site)
-    if solver == "mink":
-        return MinkIk(model, spec, site=site)
-    raise UsageError(f"--ik: unknown solver '{solver}'{nearest(solver, SOLVERS)}")
+    """The `Ik` called `solver`. Raises as `check_solver` does."""
+    check_solver(solver)
+    kind = DampedIk if solver == "dls" else MinkIk
+    return kind(model, spec, site=site)
 
 
 def rotation_of(vector: ArrayLike) -> F64:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from ..robot.errors import DeviceError, UsageError, nearest
 from ..robot.stops.config import KEYS
-from ..robot.stops.pedal import EV_KEY, EV_SYN, EVENT, SYN_DROPPED
+from ..robot.stops.pedal import EV_KEY, EV_SYN, EVENT, SYN_DROPPED, why_closed
 from .controls import CONTROLS
 
 ANY = 0  # in place of a key's code (KEY_RESERVED, which no key has): any key
@@ -82,10 +82,8 @@ class FootPedal:
         device = self._keys.device
         try:
             self._descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except PermissionError:
-            raise DeviceError(f"pedal {device}: no permission; add yourself to the group 'input'") from None
         except OSError as error:
-            raise DeviceError(f"pedal {device}: {error.strerror}; is it plugged in?") from None
+            raise DeviceError(f"pedal {why_closed(device, error)}") from None
         with contextlib.suppress(OSError):  # its keys are no letters in the terminal, too
             fcntl.ioctl(self._descriptor, EVIOCGRAB, 1)
         self.trouble = ""

@@ -36,8 +36,8 @@ class Command:
     """Episodes to record: of an expert successful ones, 50 by default (with --resume, so many more); of yours until you
     quit by default."""
     device: str | None = None
-    """Record what you do with keyboard, gamepad (gamepad:1 is the second one), spacemouse, web, or a plug-in's device;
-    "scripted": an operator of our own that moves a Cartesian device, in the twin."""
+    """Record what you do with leader, keyboard, gamepad (gamepad:1 is the second one), spacemouse, web, remote, or a
+    plug-in's device; "scripted" and "scripted:leader" are operators of our own, in the twin."""
     sim: bool = False
     """With --device: on the twin, in real time."""
     emulated: bool = False
@@ -61,6 +61,8 @@ class Command:
     pedal: str | None = None
     """With --device: foot pedal, as DEVICE (any key: start, then success) or DEVICE=KEY:CONTROL,... with letters, f1 to
     f12 or codes as keys; /dev/input/by-id/...-event-kbd=a:start,b:success,c:failure."""
+    ik: str | None = None
+    """With --device: inverse kinematics of a Cartesian device: dls, the default, or mink (extra `mink`)."""
     dry_run: bool = False
     """With --device: everything but the writing."""
     size: tuple[int, int] | None = None
@@ -86,7 +88,7 @@ class Command:
 
         if self.device is not None:
             return self._person(self.device)
-        for option in ("sim", "emulated", "text", "arm", "policy", "page", "pedal", "dry_run"):
+        for option in ("sim", "emulated", "text", "arm", "policy", "page", "pedal", "ik", "dry_run"):
             if getattr(self, option) not in (None, False):
                 raise UsageError(
                     f"--{option.replace('_', '-')}: is for what you record yourself; add --device"
@@ -146,5 +148,6 @@ class Command:
             quiet=self.quiet,
             dry_run=self.dry_run,
             pedal=self.pedal,
+            ik=self.ik,
         )
         return run(asked)

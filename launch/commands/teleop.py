@@ -8,9 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Move an arm by hand: keyboard, gamepad, SpaceMouse, or the operator's page in a browser; every command passes
-    the guard. On the arm at the port that the rig names; with --emulated on the same drivers in front of emulated
-    devices; with --sim on the twin, in real time. The arm goes home first, and parks at the end.
+    """Move an arm by hand: with a leader arm, keyboard, gamepad, SpaceMouse, the operator's page in a browser, or a
+    device at another machine; every command passes the guard. On the arm at the port that the rig names; with
+    --emulated on the same drivers in front of emulated devices; with --sim on the twin, in real time. The arm goes
+    home first, and parks at the end.
 
     Example:
         twinloop teleop --device keyboard --sim
@@ -19,7 +20,7 @@ class Command:
     """
 
     device: str
-    """Device: keyboard, gamepad (gamepad:1 is the second one), spacemouse, web, or a plug-in's."""
+    """Device: leader, keyboard, gamepad (gamepad:1 is the second one), spacemouse, web, remote, or a plug-in's."""
     rig: str = "so101"
     """Rig name or path of a rig file."""
     arm: str | None = None
@@ -48,6 +49,8 @@ class Command:
     """Say nothing aloud."""
     pedal: str | None = None
     """Foot pedal with controls, as DEVICE=KEY:CONTROL,...; /dev/input/by-id/...-event-kbd=a:pause,b:estop."""
+    ik: str | None = None
+    """Inverse kinematics of a Cartesian device: dls, the default, or mink (extra `mink`)."""
 
     def run(self) -> int:
         from ..arguments import SEEDS, picture, within
@@ -72,5 +75,6 @@ class Command:
             token=self.token,
             quiet=self.quiet,
             pedal=self.pedal,
+            ik=self.ik,
         )
         return run(asked)

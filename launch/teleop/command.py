@@ -21,6 +21,7 @@ from ...sim.tasks import Task, load_task
 from ...teleop import device_names, make_device
 from ...teleop.controls import key_line
 from ...teleop.hand import Hand
+from ...teleop.ik import check_solver
 from ...teleop.jog import JogDevice
 from ...teleop.keyboard import Keyboard
 from ...teleop.page import PageProcess
@@ -77,6 +78,7 @@ class Asked:
     quiet: bool = False
     dry_run: bool = False
     pedal: str | None = None  # as `parse_pedal` reads it
+    ik: str | None = None  # solver of a Cartesian device; None: the usual one
 
     @property
     def shows_page(self) -> bool:
@@ -160,6 +162,7 @@ def run(asked: Asked) -> int:
             cameras=cameras if asked.root is not None else (),
             info=info,
             timed=not isinstance(cell, TwinCell) or name != "scripted",
+            ik=asked.ik or "dls",
         )
         desk = Desk(hand, wall, terminal=terminal, page=page, pedal=pedal, voice=voice, line=line)
         session = Session(plan, cell, desk, takes, tally)
@@ -214,6 +217,10 @@ def _check(asked: Asked, name: str) -> None:
         )
     if name == "scripted" and asked.episodes is None:
         raise UsageError("--device scripted: does not tire; say how many with --episodes")
+    if asked.ik is not None:
+        if name == "leader":
+            raise UsageError("--ik: a leader tells joint angles; it is for Cartesian devices")
+        check_solver(asked.ik)
     if asked.policy is not None and name == "scripted":
         raise UsageError("--device scripted: takes over from nobody; leave out --policy")
     if asked.text is not None and not asked.text.strip():

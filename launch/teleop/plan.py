@@ -20,6 +20,7 @@ class Plan:
     records: bool = True  # episodes are wanted; else the arm is moved, no more
     policy: Path | None = None  # that the person takes over from
     arm: str | None = None
+    ik: str = "dls"  # solver of a Cartesian device, one of `ik.SOLVERS`
     cameras: tuple[str, ...] = ()  # that are recorded
     info: Mapping[str, Any] = field(default_factory=dict)  # of every episode
     timed: bool = True  # steps have a rate to keep

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from ...robot.clock import RealClock
 from ...robot.errors import GuardFault
-from ...robot.interfaces import Agent
 from ...robot.loop import ControlLoop
 from ...robot.types import Applied, Observation, Step
-from ...teleop.cartesian import CartesianAgent
-from ...teleop.joints import JointAgent, LedArm
-from ...teleop.takeover import Takeover
 from ..stopping import deferred
 from .cell import Cell
 from .desk import Desk
 from .episode import Episode
+from .hands import Hands
+from .harvest import Harvest
 from .plan import Plan
 from .rates import Rates
 from .showing import Showing
@@ -39,14 +37,7 @@ TELEOP = ("pause", "takeover", "rerecord", "estop", "rearm", "quit")  # without 
 class Session:
     """Runs `plan` in `cell` for whoever sits at `desk`; all of them are open, and closed by whoever opened them."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        cell: Cell,
-        desk: Desk,
-        takes: Takes,
-        tally: Tally,
-    ) -> None:
+    def __init__(self, plan: Plan, cell: Cell, desk: Desk, takes: Takes, tally: Tally) -> None:
         self._plan = plan
         self._cell = cell
         self._desk = desk
@@ -58,25 +49,22 @@ class Session:
         self._period_ns = round(1e9 / cell.rig.control_hz)
         fps = {name: cell.rig.cameras[name].fps for name in plan.cameras}
         self._rates = Rates(self._period_ns, fps, plan.timed)
-        kind = JointAgent if desk.hand.mirrors else CartesianAgent
-        self._person = kind(desk.hand, cell.rig, plan.arm)
-        self._led = LedArm(cell.rig, plan.arm)
-        self._takeover: Takeover | None = None
+        self._hands = Hands(plan, cell, desk.hand)
         self._seed = plan.seed
         self._over = self._turn = False  # the session; this scene
-        self._before = "correcting"  # who had the arm before the pause
-        self._paused = self._again = False  # again: the scene that comes is recorded at once
+        self._again = False  # the scene that comes is recorded at once
         self._verdict: tuple[bool | None, str, str] | None = None  # success, who judged, why it ended
-        self._due_ns = self._counted = (
-            0  # of the countdown: its end on the robot's clock, the number told last
-        )
+        self._due_ns = self._counted = 0  # of the countdown: its end (robot's clock), the number told last
         self._episode = Episode(plan, cell, desk.hand.name)
         self._looks = 0
         self._asked_quit = False
-        self.saved = 0  # episodes of this session that are in the dataset
-        self._mine: list[int] = []  # their indices
-        self._unsaved = ""  # what went wrong with the last episode
+        self._harvest = Harvest(takes, tally, desk)
         self._showing = Showing(plan, cell, desk, self._rates, tally, self.controls)
+
+    @property
+    def saved(self) -> int:
+        """Episodes of this session that are in the dataset."""
+        return self._harvest.saved
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -111,22 +99,20 @@ class Session:
             self._stand()
             return False
         self._rates.restart()
-        self._takeover = None
         self._desk.forget_clamps()
-        if self._plan.policy is not None:
-            policy = self._cell.policy(self._plan.policy)
-            self._takeover = Takeover(policy, self._person, self._cell.rig, "correcting")
-        self._hand.muted = self._paused = self._hand.mirrors and not self._plan.records
+        self._hands.begin()
         self._turn, self._verdict, self._showing.done = False, None, None
         self.state = "idle"
         if self._plan.records and not self._cell.places:
-            self.state, self._hand.muted = "reset", True
+            self.state = "reset"
+            self._hands.ignore()
             self._tell(
                 "put everything in its place, hands out of the way, then start", spoken="put things back"
             )
         elif self._plan.records:
             take = "take the leader; " if self._hand.mirrors else ""
-            unsaved = f"; the last one: {self._unsaved}" if self._unsaved else ""
+            trouble = self._harvest.trouble
+            unsaved = f"; the last one: {trouble}" if trouble else ""
             self._tell(f"{take}Enter starts an episode{unsaved}")
         else:
             self._tell("take the leader; p lets go of it" if self._hand.mirrors else "")
@@ -134,14 +120,13 @@ class Session:
 
     def _scene(self) -> None:
         """Let the hand move the arm until the scene has to be set up again, or the session is over."""
-        agent: Agent = self._takeover or self._person
         observers = (self, *([] if self._desk.page is None else [self._desk.page]))
-        loop = ControlLoop(self._cell.robot, agent, self._period_ns, observers)
+        loop = ControlLoop(self._cell.robot, self._hands.agent, self._period_ns, observers)
         if self._again and self._cell.places:
             self._count_down(self._cell.robot.clock.now())
         self._again = False
         loop.run(FOREVER_NS, self._seed, stop=self._look)
-        self._hand.stand()
+        self._hands.stand()
         if self.state != "recording":
             return
         if self._verdict is None:
@@ -149,7 +134,7 @@ class Session:
         self._save(*self._verdict)
 
     def _save(self, success: bool | None, judge: str, ended: str) -> None:
-        found = self._episode.found(self._rates, self._takeover)
+        found = self._episode.found(self._rates, self._hands.takeover)
         info = found | {"judged_by": judge} | ({"ended": ended} if ended else {})
         self._cell.guard.hold("saving")
         self._takes.end(success, info)
@@ -165,20 +150,9 @@ class Session:
             self._over = True
 
     def _keep(self, success: bool | None) -> None:
-        kept = self._takes.finish()
-        where = {True: "success", False: "failure", None: "nobody knows whether it succeeded"}[success]
-        if kept.index is not None:
-            self.saved += 1
-            self._seed += 1
-            self._mine.append(kept.index)
-            self.tally.add(success, self._episode.objects_m)
-            self._desk.say(f"episode {kept.index}: {kept.rows} rows, {where}")
-        self._unsaved = kept.trouble
-        if kept.trouble:
-            self._desk.say(f"recording: {kept.trouble}")
         _, behind = self._rates.found()
-        for what in behind:
-            self._desk.say(f"episode {kept.index}: marked, {what}")
+        if self._harvest.bring_in(success, self._episode.objects_m, behind):
+            self._seed += 1
 
     def _stand(self) -> None:
         """Wait while the guard is latched."""
@@ -204,7 +178,7 @@ class Session:
         for control in self._pressed(obs.t_ns):
             self._press(control, obs.t_ns)
         self._pass_beat()
-        self._hand.mirror(*self._led.told(obs, applied), led=self._leads)
+        self._hands.mirror(obs, applied, self.state in ("countdown", "recording"))
         if applied.mode in LATCHED:
             self._latched(obs, applied.mode)
         held = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET]
@@ -219,16 +193,9 @@ class Session:
         self._show(obs.t_ns)
         return self._over or self._turn
 
-    @property
-    def _leads(self) -> bool:
-        """Whether the person has the arm, or is about to: a leader is let go of."""
-        given = self._takeover is None or self._takeover.state == "correcting"
-        return given and (self.state in ("countdown", "recording") or not self._plan.records)
-
     def _latched(self, obs: Observation, mode: str) -> None:
         """Nobody's old command is waiting when the arm is re-armed."""
-        agent = self._takeover or self._person
-        agent.reset(self._seed)
+        self._hands.forget(self._seed)
         if self.state == "countdown":
             self.state = "idle"
         if self.state == "recording":
@@ -241,7 +208,8 @@ class Session:
             self._cell.guard.heartbeat(self._cell.robot.clock.now() - age_ns)
 
     def _count_down(self, t_ns: int) -> None:
-        self.state, self._hand.muted = "countdown", self._paused
+        self.state = "countdown"
+        self._hands.listen()
         self._due_ns, self._counted = t_ns + round(self._plan.countdown_s * 1e9), 0
 
     def _count(self, obs: Observation) -> None:
@@ -260,8 +228,8 @@ class Session:
         self._rates.begin()
         self._rates.restart()
         self.state = "recording"
-        if self._takeover is not None:
-            self._takeover.resume()
+        if self._hands.takeover is not None:
+            self._hands.takeover.resume()
         self._tell("recording: y success, n failure, b begin anew", spoken="go")
 
     # ---------------------------------------------------------------- controls
@@ -326,18 +294,9 @@ class Session:
     def _on_discard(self, t_ns: int) -> None:
         if self.state == "recording":
             self._tell("discard is for the last saved episode; b throws the running one away")
-        elif not self._mine:
+        elif not self.saved:
             self._tell("this session has saved nothing that could be thrown away")
-        else:
-            kept = self._takes.retract()
-            if kept.index is None:
-                self._desk.say(f"discard: {kept.trouble}")
-                return
-            index = self._mine.pop()
-            self.saved -= 1
-            self.tally.remove_last()
-            self._desk.say(f"episode {index}: thrown away")
-            self._desk.voice.say("thrown away")
+        elif self._harvest.discard():
             self._rates.restart()
 
     def _on_note(self, t_ns: int) -> None:
@@ -347,24 +306,13 @@ class Session:
             self._tell("type the note, then Enter")
 
     def _on_pause(self, t_ns: int) -> None:
-        self._paused = not self._paused
-        self._hand.muted = self._paused or (self.state == "reset")
-        if self._takeover is not None and self._paused:
-            self._before = self._takeover.state
-            self._takeover.pause()
-        elif self._takeover is not None:
-            self._takeover.state = self._before
-        self._tell("paused; p goes on" if self._paused else "", spoken="paused" if self._paused else "go on")
+        self._hands.pause(ignored=self.state == "reset")
+        paused = self._hands.paused
+        self._tell("paused; p goes on" if paused else "", spoken="paused" if paused else "go on")
 
     def _on_takeover(self, t_ns: int) -> None:
-        assert self._takeover is not None
-        self._paused = self._hand.muted = False
-        if self._takeover.state == "correcting":
-            self._takeover.resume()
-        else:
-            self._takeover.correct()
-        hands = "yours" if self._takeover.state == "correcting" else "the policy's"
-        self._tell(f"the arm is {hands}", spoken=hands)
+        whose = self._hands.change()
+        self._tell(f"the arm is {whose}", spoken=whose)
 
     def _end(self, success: bool | None, judge: str, ended: str) -> None:
         if self.state != "recording":
@@ -405,6 +353,4 @@ class Session:
         elapsed = None
         if t_ns is not None and self.state == "recording":
             elapsed = (t_ns - self._episode.begun_ns) * 1e-9
-        self._showing.show(
-            self.state, paused=self._paused, takeover=self._takeover, acting=acting, elapsed_s=elapsed
-        )
+        self._showing.show(self.state, self._hands, acting=acting, elapsed_s=elapsed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...teleop.takeover import Takeover
 from .cell import Cell
 from .desk import Desk
+from .hands import Hands
 from .line import Standing
 from .plan import Plan
 from .rates import Rates
@@ -39,9 +39,7 @@ class Showing:
         if spoken:
             self._desk.voice.say(spoken)
 
-    def show(
-        self, state: str, *, paused: bool, takeover: Takeover | None, acting: bool, elapsed_s: float | None
-    ) -> None:
+    def show(self, state: str, hands: Hands, *, acting: bool, elapsed_s: float | None) -> None:
         """`acting`: the loop runs; `elapsed_s` of the running episode."""
         guard = self._cell.guard if acting or state != "reset" else None
         if acting:
@@ -60,8 +58,8 @@ class Showing:
             successes=self._tally.successes,
             slowed=self._slowed,
             done=self.done,
-            paused=paused,
-            hands="person" if takeover is None else takeover.state,
+            paused=hands.paused,
+            hands=hands.whose,
             message=self._desk.hand.trouble or self.message,
         )
         self._desk.show(standing, self._fixed)

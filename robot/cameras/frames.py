@@ -7,21 +7,25 @@ import struct
 import numpy as np
 
 from ..errors import DeviceError
+from ..process.ring import Part
 from ..types import Frame
 
 FRAME = 1  # kind of its messages
 _HEAD = struct.Struct("<qqIII4x")  # t_ns, seq, height, width, has depth; padded to 8 bytes
-HEAD_BYTES = _HEAD.size
 
 
-def encode(frame: Frame) -> bytes:
-    """Head, rows of RGB, rows of depth if there are any."""
+def encode(frame: Frame) -> list[Part]:
+    """Head, rows of RGB, rows of depth if there are any; the pictures as views, which a ring copies."""
     height, width = frame.rgb.shape[:2]
-    parts = [_HEAD.pack(frame.t_ns, frame.seq, height, width, frame.depth_m is not None)]
-    parts.append(np.ascontiguousarray(frame.rgb).tobytes())
+    parts: list[Part] = [_HEAD.pack(frame.t_ns, frame.seq, height, width, frame.depth_m is not None)]
+    parts.append(_bytes(np.ascontiguousarray(frame.rgb)))
     if frame.depth_m is not None:
-        parts.append(np.ascontiguousarray(frame.depth_m, dtype="<f4").tobytes())
-    return b"".join(parts)
+        parts.append(_bytes(np.ascontiguousarray(frame.depth_m, dtype="<f4")))
+    return parts
+
+
+def _bytes(values: np.ndarray) -> memoryview:
+    return memoryview(values).cast("B")
 
 
 def decode(data: bytes) -> Frame:

@@ -13,16 +13,16 @@ import shutil
 import signal
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ..clock import RealClock
 from ..errors import DeviceError, TwinloopError
 from ..process.parent import Parent
-from ..process.ring import RingWriter
+from ..process.ring import Part, RingWriter
 from ..rig import CameraConfig, parse_rig
-from .frames import FRAME, HEAD_BYTES, encode, ring_bytes
+from .frames import FRAME, encode, ring_bytes
 from .source import Source, find_factory
 
 log = logging.getLogger(__name__)
@@ -67,16 +67,18 @@ class CaptureLoop:
                 is_open = False
                 self._clock.sleep_until(self._clock.now() + AGAIN_NS)
                 continue
-            data = encode(frame)
-            if not self._frozen(data[HEAD_BYTES:]):
-                self._ring.write(FRAME, data, self._clock.now())
+            head, *pixels = encode(frame)
+            if not self._frozen(pixels):
+                self._ring.write(FRAME, [head, *pixels], self._clock.now())
         self._source.close()
 
-    def _frozen(self, pixels: bytes) -> bool:
+    def _frozen(self, pixels: Sequence[Part]) -> bool:
         """Whether the picture has been the same for too long."""
         if not self._watch_frozen:
             return False
-        now, found = self._clock.now(), zlib.crc32(pixels)
+        now, found = self._clock.now(), 0
+        for part in pixels:
+            found = zlib.crc32(part, found)
         if found != self._print:
             self._print, self._changed_ns = found, now
         return now - self._changed_ns > FROZEN_NS

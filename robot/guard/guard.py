@@ -101,6 +101,7 @@ class Guard:
         self._devices.open()
         try:
             self._anchor()
+            self._mover.rehearse()
             self._flight.open()
         except BaseException:
             self._devices.close()

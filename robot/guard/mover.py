@@ -15,6 +15,8 @@ from .grip import GripForce, GripLimits
 from .progress import Progress
 from .step import Step
 
+REHEARSED = 0.01  # rad and m
+
 
 class Mover:
     """Keeps the commanded state of all joints, and is the only one that changes it.
@@ -65,6 +67,16 @@ class Mover:
         self._progress.reset()
         for grip in self._grips.values():
             grip.reset()
+
+    def rehearse(self) -> None:
+        """One look ahead that moves nothing. The first of a process takes 10 ms, since BLAS takes its memory then: that
+        is too long for a tick."""
+        fltr, collision = self.filter, self._collision
+        target = fltr.p + REHEARSED
+        collision.blocked(fltr, fltr.propose(target, None, 1.0, None))
+        if collision.pair_names:
+            collision.slide(fltr, target, None, [0])
+        collision.anchor(fltr.p)
 
     def follow(self, pose: F64) -> None:
         """Take over `pose` (M,) of arms that a person moves: nothing is commanded."""

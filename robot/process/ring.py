@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,8 @@ _RECORD = struct.Struct("<QqIIII")  # position, time ns, producer's pid, kind, s
 _CHECKED = struct.Struct("<QqIII")
 GAP = 0  # kind of what fills the ring's end when the next message does not fit there
 TRIES = 8
+
+Part = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +63,26 @@ class RingWriter:
         self._map, self._words = _mapped(self.path, mmap.ACCESS_WRITE)
         self._capacity = int(self._words[CAPACITY])
 
-    def write(self, kind: int, data: bytes, t_ns: int) -> int:
-        """Append a message; returns its position. Raises `UsageError` when it is larger than a quarter of the ring."""
+    def write(self, kind: int, data: bytes | Sequence[Part], t_ns: int) -> int:
+        """Append a message, whole or in parts; returns its position. Raises `UsageError` when it is larger than a
+        quarter of the ring."""
         ring, words = self._map, self._words
         if ring is None:
             raise DeviceError(f"ring {self.path.name}: not open")
-        size = _rounded(_RECORD.size + len(data))
+        parts = (data,) if isinstance(data, bytes) else data
+        length = sum(len(part) for part in parts)
+        size = _rounded(_RECORD.size + length)
         if size > self._capacity // 4:
             raise UsageError(
-                f"ring {self.path.name}: a message of {len(data)} bytes; limit {self._capacity // 4}"
+                f"ring {self.path.name}: a message of {length} bytes; limit {self._capacity // 4}"
             )
         at = int(words[HEAD])
         left = self._capacity - at % self._capacity
         if left < size:
             if left >= _RECORD.size:
-                self._put(ring, at, GAP, b"", t_ns)
+                self._put(ring, at, GAP, (), 0, t_ns)
             at += left
-        self._put(ring, at, kind, data, t_ns)
+        self._put(ring, at, kind, parts, length, t_ns)
         words[LAST] = at
         words[HEAD] = at + size
         return at
@@ -88,11 +93,18 @@ class RingWriter:
             self._map.close()
             self._map = None
 
-    def _put(self, ring: mmap.mmap, at: int, kind: int, data: bytes, t_ns: int) -> None:
+    def _put(
+        self, ring: mmap.mmap, at: int, kind: int, parts: Sequence[Part], length: int, t_ns: int
+    ) -> None:
         pid, place = os.getpid(), HEADER + at % self._capacity
-        crc = zlib.crc32(data, zlib.crc32(_CHECKED.pack(at, t_ns, pid, kind, len(data))))
-        _RECORD.pack_into(ring, place, at, t_ns, pid, kind, len(data), crc)
-        ring[place + _RECORD.size : place + _RECORD.size + len(data)] = data
+        crc = zlib.crc32(_CHECKED.pack(at, t_ns, pid, kind, length))
+        for part in parts:
+            crc = zlib.crc32(part, crc)
+        _RECORD.pack_into(ring, place, at, t_ns, pid, kind, length, crc)
+        place += _RECORD.size
+        for part in parts:
+            ring[place : place + len(part)] = part
+            place += len(part)
 
 
 class RingReader:

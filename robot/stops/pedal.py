@@ -80,10 +80,8 @@ class Pedal:
     def _open(self) -> None:
         try:
             self._descriptor = os.open(self._config.device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except PermissionError:
-            self._fault = f"{self._config.device}: no permission; add yourself to the group 'input'"
         except OSError as error:
-            self._fault = f"{self._config.device}: {error.strerror}; is it plugged in?"
+            self._fault = why_closed(self._config.device, error)
         else:
             self._fault = None
 
@@ -115,3 +113,10 @@ class Pedal:
                 elif kind == EV_SYN and code == SYN_DROPPED:
                     press("pedal: events were lost")
                     self._ask()
+
+
+def why_closed(device: str, error: OSError) -> str:
+    """Why an input device cannot be opened, and the way out."""
+    if isinstance(error, PermissionError):
+        return f"{device}: no permission; add yourself to the group 'input'"
+    return f"{device}: {error.strerror}; is it plugged in?"

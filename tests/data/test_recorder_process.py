@@ -68,7 +68,7 @@ def kept(recorder, count, success=True, seed=0):
 
 
 def test_a_step_goes_through_bytes_as_far_as_a_recorder_looks():
-    there = decode_step(encode_step(step(4)))
+    there = decode_step(b"".join(encode_step(step(4))))
     here = step(4)
     assert there.obs.t_ns == here.obs.t_ns and there.applied.limits == here.applied.limits
     for name in ("q", "dq", "tau", "temperature_c", "voltage_v"):
@@ -78,7 +78,7 @@ def test_a_step_goes_through_bytes_as_far_as_a_recorder_looks():
     np.testing.assert_array_equal(there.obs.frames["front"].rgb, here.obs.frames["front"].rgb)
     assert there.obs.frames["front"].seq == 8 and there.obs.grippers == here.obs.grippers
     np.testing.assert_array_equal(there.chunk.at(there.obs.t_ns)[0]["arm"], here.chunk.q["arm"][0])
-    assert not decode_step(encode_step(here, pictures=False)).obs.frames
+    assert not decode_step(b"".join(encode_step(here, pictures=False))).obs.frames
 
 
 def test_it_writes_what_a_recorder_in_the_loop_writes(tmp_path):

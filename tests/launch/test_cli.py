@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 COMMANDS = (
     "demo",
@@ -30,6 +31,8 @@ COMMANDS = (
 
 
 def twinloop(*args, cwd=None, **environment):
+    if not environment:
+        return warm.twinloop(*args, cwd=cwd)
     return subprocess.run(
         [sys.executable, "-m", "twinloop.launch.cli", *map(str, args)],
         env={**os.environ, "MUJOCO_GL": "egl", **environment}, capture_output=True, text=True, timeout=120,

@@ -24,7 +24,9 @@ def test_messages_arrive_in_order_whatever_their_size(tmp_path):
     rng, sent = np.random.default_rng(0), []
     for k in range(3000):
         data = rng.bytes(int(rng.integers(0, 900)))
-        writer.write(k + 1, data, k)
+        cut = int(rng.integers(0, len(data) + 1))
+        whole = rng.random() < 0.5
+        writer.write(k + 1, data if whole else [data[:cut], memoryview(data)[cut:]], k)
         sent.append((k + 1, data))
         if rng.random() < 0.7 or len(sent) > 1:
             got = [(m.kind, m.data) for m in reader.poll()]
