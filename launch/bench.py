@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from ..robot.errors import UsageError, nearest
 from .arguments import output_file
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+WIDTH = 160  # of a table that no terminal shows
+COLUMNS = ("benchmark", "name", "value", "unit", "target", "ok")
 LONG = ("policies",)  # over an hour: run when named, or shortened
 
 
@@ -59,7 +61,7 @@ def run_benchmarks(names: Sequence[str], *, quick: bool, json_to: Path | None) -
         finally:  # cut short, too: what was measured is told
             figures += found
             if found:
-                Console().print(_table(found))
+                Console(width=None if sys.stdout.isatty() else WIDTH).print(_table(found))
             if json_to is not None:
                 write_text(json_to, "".join(json.dumps(figure) + "\n" for figure in figures))
     for name in failed:
@@ -90,7 +92,7 @@ def _measure(name: str, quick: bool, figures: list[dict[str, Any]]) -> int:
 
 
 def _table(figures: Sequence[dict[str, Any]]) -> Table:
-    table = Table("benchmark", "figure", "value", "unit", "target", "")
+    table = Table("benchmark", "figure", "value", "unit", "target", "", "more")
     for figure in figures:
         value = figure.get("value")
         shown = f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -103,5 +105,14 @@ def _table(figures: Sequence[dict[str, Any]]) -> Table:
             str(figure.get("unit", "")),
             str(figure.get("target", "") or ""),
             mark,
+            _more({key: value for key, value in figure.items() if key not in COLUMNS}),
         )
     return table
+
+
+def _more(values: Mapping[str, Any]) -> str:
+    """What else a benchmark says of a figure, as its percentiles."""
+    told = (
+        f"{key}: {_more(v)}" if isinstance(v, dict) else f"{key} {v}" for key, v in values.items() if v != {}
+    )
+    return ", ".join(told)
