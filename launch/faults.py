@@ -28,6 +28,7 @@ SWITCHES: Mapping[str, str] = {
     "freeze, slow, gone CAMERA": "one picture for ever, one in ten, none",
     "ok [ARM or CAMERA]": "no faults any more",
 }  # fmt: skip
+ALONE = ("silent", "unplug", "plug")
 KNOWN = ("silent", "dead", *SHARES, "hot", "overload", "push", "unplug", "plug", *CAMERAS, "ok")
 
 
@@ -74,6 +75,8 @@ def switch(emulator: Switchable, words: Sequence[str], cameras: bool = True) -> 
         return _camera(emulator, name, values, cameras)
     if name == "ok":
         return _well(emulator, arm, values, everything, cameras)
+    if name in ALONE and values:
+        raise UsageError(f"{name}: takes no value; '{' '.join(values)}' is left over")
     if name == "unplug":
         emulator.unplug(arm)
     elif name == "plug":
@@ -88,7 +91,7 @@ def switch(emulator: Switchable, words: Sequence[str], cameras: bool = True) -> 
     elif name == "silent":
         emulator.faults(arm, silent=True)
     elif name == "dead":
-        emulator.faults(arm, dead=frozenset(_ids(values)))
+        emulator.faults(arm, dead=frozenset(_ids(values, emulator.ids(arm))))
     else:
         emulator.faults(arm, **{name: _share(name, values)})
     return f"{arm}: {' '.join([name, *values])}"
@@ -134,9 +137,10 @@ def _servo(name: str, values: Sequence[str], example: str, most: float) -> tuple
     return id, value
 
 
-def _ids(values: Sequence[str]) -> list[int]:
-    if not values or not all(value.isdecimal() for value in values):
-        raise UsageError("dead: which servos? for example: dead 3 4")
+def _ids(values: Sequence[str], known: Sequence[int]) -> list[int]:
+    texts = [str(id) for id in known]
+    if not values or any(value not in texts for value in values):
+        raise UsageError(f"dead: which servos? there are {', '.join(texts)}; for example: dead {texts[0]}")
     return [int(value) for value in values]
 
 

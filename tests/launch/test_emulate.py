@@ -70,7 +70,7 @@ class Seen:
         self.asked = []
 
     def ids(self, arm):
-        return (1, 2)
+        return (1, 2, 3, 4)
 
     def __getattr__(self, name):
         return lambda *args, **values: self.asked.append((name, *args, *values.items()))
@@ -116,6 +116,8 @@ def test_ok_ends_everything():
         ("push 1 nan", "for example"),
         ("hot 1 nan", "for example"),
         ("lost 3", "from 0 to 1"),
+        ("dead 9", "which servos. there are 1, 2, 3, 4"),
+        ("unplug 1", "takes no value"),
         ("ok there", "nothing is called 'there'"),
     ],
 )
