@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from _cameras import Pattern
 from _cell import Watch, bench_rig
+from _device import as_hardware
 from _tap import Motion, Seen, TappedArm, pose_of
 from twinloop.launch.live import LiveCell, acting
 from twinloop.launch.live_recording import live_spec
@@ -170,12 +171,14 @@ class Workplace:
         self.leader_rig, self.rig = load_rig("so101_leader"), bench_rig(cameras=CAMERAS, control_hz=60)
         self.leader, self.follower = TappedArm(self.leader_rig), TappedArm(self.rig)
         self._stack = ExitStack()
+        self.undelayed = False  # the emulated arms, by other programs
 
     def __enter__(self) -> Workplace:
         for arm in (self.leader, self.follower):
             arm.start()
         for arm in (self.leader, self.follower):
             self._stack.enter_context(arm)
+            self.undelayed = as_hardware(arm._process)
         return self
 
     def open(self) -> None:

@@ -4,8 +4,9 @@ Run: python benchmarks/teleop.py [--quick] [--seconds N]
 
 What `twinloop record --device leader` runs, as it runs: session, agent, a guard's process for each arm (200 Hz), three
 480x640 cameras at 30 fps in their processes, the recorder in its own. Emulated are the two arms, which carry every byte
-at the wire's speed, and the cameras, which show ready-made pictures: rendered ones would leave two cores nothing for
-what is measured. A scripted hand sways the leader's first joint, then moves it in steps.
+at the wire's speed and are delayed by nobody where the system allows it (as servos are not), and the cameras, which
+show ready-made pictures: rendered ones would leave two cores nothing for what is measured. A scripted hand sways the
+leader's first joint, then moves it in steps.
 
 Times are from the wire, where nobody's code but the emulator's notes them (`_tap`):
   software: from the last byte of the leader's answers to the first byte of a goal, on the follower's line, that was
@@ -250,7 +251,13 @@ def main() -> None:
                         float(np.median(found) / np.median(mine[hz])), "ratio",
                     )  # fmt: skip
             peer.close()
-    emit("load average while measuring", os.getloadavg()[0], "programs", cores=os.cpu_count())
+    emit(
+        "load average while measuring",
+        os.getloadavg()[0],
+        "programs",
+        cores=os.cpu_count(),
+        servos_undelayed=work.undelayed,
+    )
 
 
 if __name__ == "__main__":
