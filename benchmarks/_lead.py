@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -120,7 +120,10 @@ class TimedRobot(GuardedRobot):
 
 
 class LedLeader(Leader):
-    """Its person starts the episode once the arm is at home, and ends it when the motion is over."""
+    """Its person starts the episode once the session is ready and the arm at home, and ends it when the motion is
+    over."""
+
+    ready: Callable[[], bool]
 
     def follow(self, robot: TimedRobot, tapped: TappedArm, pose: Mapping[str, float], motion: Motion) -> None:
         self._robot, self._tapped, self._pose, self._wanted = robot, tapped, pose, motion
@@ -136,6 +139,8 @@ class LedLeader(Leader):
         )  # else it was told anew meanwhile
         self._robot.read_ns = state.t_ns if fresh else 0
         now = CLOCK.now()
+        if self.motion is None and not self.ready():
+            return jog
         if self.motion is None:
             home = np.array([self._pose[joint] for joint in self._rig.joint_spec(self._arm).names])
             if np.abs(state.q - home).max() < NEAR_RAD or now > self._due_ns:
@@ -238,6 +243,7 @@ class Workplace:
             words = io.StringIO()
             with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
                 session = Session(plan, cell, Desk(Hand(self._device, CLOCK), CLOCK), takes, Tally())
+                self._device.ready = lambda: session.state == "idle"
                 session.run()
         finally:
             takes.close()

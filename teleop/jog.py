@@ -33,6 +33,7 @@ class Jog:
     turned_rad: F64 | None = None  # (3,) rotation vector since the clutch was engaged
     clutch: int = 0  # with these two: another number each time that it was engaged
     q_rad: F64 | None = None  # (n,) joint angles, of a device that is an arm itself
+    age_ns: int = 0  # how long ago it stood so
     keys: tuple[str, ...] = ()  # episode keys that were pressed since the last look
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..robot.types import F64, ActionChunk, Applied, Observation
 from .cartesian import LEASH_RAD, VALID_NS
 from .jog import JogDevice
 
+SPEED_NS = 25_000_000  # over which a leader's speed is taken: one count of its servos is much in less
 CLOSES = 0.3  # rad of what lies between leader and follower that goes with a rad of the leader's motion
 
 
@@ -52,18 +54,20 @@ class JointAgent:
         self._told: F64 | None = None  # (n + 1,) rad and m, commanded
         self._between: F64 | None = None  # follower less leader, (n + 1,)
         self._led: F64 = np.zeros(self._spec.n + 1)  # where the leader stood
-        self._last_ns = 0  # time of the last look
+        self._trail: deque[tuple[int, F64]] = deque()  # when the leader stood where, the newest last
         self.keys: tuple[str, ...] = ()  # episode keys of the last look
 
     def reset(self, seed: int) -> None:
         """Begin anew from where the arm stands."""
         self._told, self._between = None, None
+        self._trail.clear()
 
     def begin(self, q: Mapping[str, F64], width_m: Mapping[str, float]) -> None:
         """Go on from these commands, (n,) rad by arm and m by gripper: somebody else gave the last ones."""
         width = 0.0 if self._gripper is None else width_m.get(self._gripper, 0.0)
         self._told = np.append(np.asarray(q[self._arm], np.float64), width)
         self._between = None
+        self._trail.clear()
 
     def act(self, obs: Observation) -> ActionChunk:
         measured = obs.arms[self._arm].q
@@ -72,19 +76,34 @@ class JointAgent:
         assert self._told is not None
         jog = self.device.read(obs.t_ns)
         self.keys = jog.keys
-        before, since_ns, self._last_ns = self._told.copy(), obs.t_ns - self._last_ns, obs.t_ns
+        speed = np.zeros(self._spec.n + 1)
         if not jog.engaged or jog.q_rad is None:
             self._between = None
+            self._trail.clear()
         else:
             width = self._told[-1] if jog.width_share is None else jog.width_share * self._widest_m
-            self._follow(np.append(jog.q_rad, width), measured)
-        share = self._period_ns / max(since_ns, self._period_ns)
-        rows = np.stack([self._told, self._ahead(share * (self._told - before), measured)])
+            leader, speed = self._now(np.append(jog.q_rad, width), obs.t_ns, jog.age_ns)
+            self._follow(leader, measured)
+        rows = np.stack([self._told, self._ahead(speed * (self._period_ns * 1e-9), measured)])
         q = {self._arm: rows[:, :-1]}
         widths = {} if self._gripper is None else {self._gripper: rows[:, -1]}
         return ActionChunk(
             obs.t_ns, self._period_ns, q, widths, obs.t_ns + self._period_ns + VALID_NS, "person"
         )
+
+    def _now(self, seen: F64, now_ns: int, age_ns: int) -> tuple[F64, F64]:
+        """Where the leader, that was `seen` (n + 1,) some time ago, is now, and its speed, (n + 1,) per s. A reading
+        may be a guard's period old, and the next one not: taken as of now, that would look like a motion."""
+        trail, at_ns = self._trail, now_ns - min(age_ns, 2 * self._period_ns)
+        if not trail or at_ns > trail[-1][0]:
+            trail.append((at_ns, seen))
+        while len(trail) > 2 and at_ns - trail[1][0] >= SPEED_NS:
+            trail.popleft()
+        (begin_ns, first), (end_ns, last) = trail[0], trail[-1]
+        if end_ns == begin_ns:
+            return last, np.zeros(last.size)
+        speed = (last - first) / ((end_ns - begin_ns) * 1e-9)
+        return last + speed * ((now_ns - end_ns) * 1e-9), speed
 
     def _ahead(self, moved: F64, measured: F64) -> F64:
         """Where the leader is in a period, should it go on as it did, (n + 1,): the follower need not wait until it is

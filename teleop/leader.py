@@ -68,7 +68,7 @@ class Leader:
         share = None
         if self._trigger is not None and (trigger := self._guard.gripper_states.get(self._trigger)):
             share = min(max(trigger.width_m / self._widest_m, 0.0), 1.0)
-        return Jog(q_rad=state.q, width_share=share)
+        return Jog(q_rad=state.q, width_share=share, age_ns=max(0, self._clock.now() - state.t_ns))
 
     def mirror(self, q: F64, width_share: float | None, led: bool) -> None:
         """The follower is told `q` (n,) rad and to open that far, 0..1. With `led` a person takes the leader: it is let

@@ -27,6 +27,7 @@ def test_every_field_of_a_jog_travels():
         "grip_m_s": -0.05,
         "width_share": 0.25,
         "clutch": 7,
+        "age_ns": 4_000_000,
         "q_rad": np.arange(6.0) / 7,
     }
     for field in fields(Jog):
