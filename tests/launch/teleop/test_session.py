@@ -1,5 +1,6 @@
 """Sessions on the fast twin: what a person presses, and what then lies on the disk."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -255,3 +256,17 @@ def test_the_scripted_operator_succeeds_through_the_cartesian_path(tmp_path, cap
     assert all(e.info["task_test"] for e in found)
     sources = Dataset(tmp_path / "d").open().spec.extra["sources"]
     assert {sources[n] for e in found for n in e.columns["source"]} == {"person"}, "it moves as a person does"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("device", ["scripted:leader", "scripted"])
+def test_a_policy_learns_from_what_a_scripted_person_showed(device, tmp_path):
+    """An untrained one never succeeds. Of 50 unseen seeds 48 when 60 demonstrations were led; here 20 and 20."""
+    root, policy, report = tmp_path / "d", tmp_path / "policy", tmp_path / "figures.json"
+    args = ("--device", device, "--sim", "--episodes", "20", "--no-cameras", "--quiet")
+    assert main(["record", str(root), *args]) == 0
+    assert sum(bool(e.info["success"]) for e in infos(root)) >= 18
+    assert main(["train", str(root), str(policy), "--method", "bc", "--state", "--steps", "1500"]) == 0
+    seeds = ("--episodes", "20", "--first-seed", "5000")
+    assert main(["eval", str(policy), *seeds, "--json", str(report)]) == 0
+    assert json.loads(report.read_text())["success"] >= 0.3
