@@ -56,12 +56,15 @@ class LiveCell:
 
     def close(self) -> None:
         """Park, release, and end everything that was started; an arm that could not be parked is said."""
-        opened = self.guard.is_open
+        opened, released = self.guard.is_open, False
         try:
             self._stack.close()
+            released = not self.guard.abandoned
         finally:
             if opened and not self.robot.ended_parked:
-                say("NOT parked: the arm was let go of where it was; hold it")
+                what = "the arm was let go of where it was" if released else "its torque may still be on"
+                way_out = "hold it" if released else "hold it, and switch its power off"
+                say(f"NOT parked: {what}; {way_out}")
 
     def __enter__(self) -> LiveCell:
         return self

@@ -36,6 +36,9 @@ from .types import F64
 Mode = Literal["range_m100_100", "degrees"]
 MODES: tuple[Mode, ...] = ("range_m100_100", "degrees")
 TICKS = 4096  # a turn, STS3215 and XL330
+IDS = 252  # the highest of a Dynamixel servo; Feetech's is 253
+OFFSET_TICKS = 16 * TICKS  # more is no offset of a servo
+SPAN_TICKS = 100  # 9 degrees
 DEGREE_TICKS = TICKS - 1  # a turn, as LeRobot's degrees count it
 
 
@@ -148,10 +151,10 @@ def read_calibration(path: str | Path, model: ArmModel) -> dict[str, MotorCalibr
     Raises `RigError` that lists every mistake with file, motor, field, value and what would be valid.
     """
     try:
-        raw = json.loads(Path(path).read_text())
+        raw = json.loads(Path(path).read_text(), object_pairs_hook=_once)
     except OSError as error:
         raise RigError(f"{path}: cannot read the calibration file ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RigError(f"{path}: not valid JSON: {error}") from None
     known = motor_names(model)
     if not isinstance(raw, dict) or "motor_names" in raw:
@@ -162,6 +165,8 @@ def read_calibration(path: str | Path, model: ArmModel) -> dict[str, MotorCalibr
     for name in known:
         if name in raw:
             mistakes += [f"motor '{name}'{text}" for text in _mistakes(raw[name])]
+    if not mistakes:
+        mistakes = _mixed_up({name: raw[name]["id"] for name in known})
     if mistakes:
         raise RigError(
             "\n  ".join([f"{path}: {len(mistakes)} mistake{'s' * (len(mistakes) > 1)}", *mistakes])
@@ -180,12 +185,43 @@ def _mistakes(entry: Any) -> list[str]:
             found.append(f", field {name} is missing")
         elif isinstance(value, bool) or not isinstance(value, int):
             found.append(f", field {name}: {value!r} is not a whole number")
+        elif name == "id" and not 1 <= value <= IDS:
+            found.append(f", field id: {value} is not within 1..{IDS}")
+        elif name == "homing_offset" and abs(value) > OFFSET_TICKS:
+            found.append(
+                f", field homing_offset: {value} is not within {-OFFSET_TICKS}..{OFFSET_TICKS} ticks"
+            )
         elif name == "drive_mode" and value not in (0, 1):
             found.append(f", field drive_mode: {value} is neither 0 nor 1")
         elif name in ("range_min", "range_max") and not 0 <= value < TICKS:
             found.append(f", field {name}: {value} is not within 0..{TICKS - 1} ticks")
     if not found and entry["range_min"] >= entry["range_max"]:
         found.append(f", field range_min: {entry['range_min']} is not below range_max {entry['range_max']}")
+    elif not found and entry["range_max"] - entry["range_min"] < SPAN_TICKS:
+        span = entry["range_max"] - entry["range_min"]
+        found.append(
+            f", field range_max: {span} ticks above range_min; no joint moves by less than {SPAN_TICKS}"
+        )
+    return found
+
+
+def _mixed_up(ids: Mapping[str, int]) -> list[str]:
+    """What is wrong with the motors' `ids`: LeRobot numbers them from the base to the jaw."""
+    usual = dict(enumerate(ids, 1))
+    found: list[str] = []
+    for name, id in ids.items():
+        if usual.get(id, name) != name:
+            found.append(f"motor '{name}', field id: {id} is that of '{usual[id]}'")
+        elif list(ids.values()).count(id) > 1:
+            found.append(f"motor '{name}', field id: {id} stands at another motor, too")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{next(n for n in names if names.count(n) > 1)}' stands there twice")
     return found
 
 

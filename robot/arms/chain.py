@@ -275,6 +275,10 @@ class ServoChain:
         found = self._family.holding(self.bus, asked) if asked else {}
         off = {id for id, holds in found.items() if not holds and not answers[id].faults}
         self._unsure -= found.keys() - off
+        if off:  # one that let go for a fault since it answered says so now
+            now = self._family.read(self.bus, sorted(off))
+            self._unsure -= {id for id, answer in now.items() if answer.faults}
+            off = {id for id, answer in now.items() if not answer.faults}
         limp = {motor.name: motor.ids for motor in self._motors.values() if off.intersection(motor.ids)}
         if not limp:
             return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import stat
+import struct
+import termios
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +17,7 @@ import serial
 from ..errors import DeviceError
 from ..interfaces import Clock
 
+EMULATED = struct.pack("4H", 1, 1, 0x5457, 0x4C50)  # size of a terminal that an emulator made: none has that
 MEMORY_DEVICES = 1  # major number of /dev/null and its like (Linux, admin-guide/devices.txt)
 
 
@@ -42,11 +46,16 @@ class SerialPort:
         self.baud = baud
         self._clock = clock
         self._serial: Any = None
+        self._emulated = False  # it was when it was opened first
 
     def open(self) -> None:
         """Open and lock. Raises `DeviceError` that says who holds the port, or what is missing."""
         if self._serial is not None:
             return
+        emulated = _is_emulated(self.path)
+        if self._emulated and not emulated:
+            raise DeviceError(f"port {self.path}: the emulator behind it is gone")
+        self._emulated = emulated
         try:
             self._serial = serial.Serial(self.path, self.baud, timeout=0, write_timeout=0.05, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
@@ -101,6 +110,23 @@ class SerialPort:
         if number == 13:
             return "permission denied; add yourself to the group dialout: sudo usermod -aG dialout $USER"
         return str(error)
+
+
+def _is_emulated(path: str) -> bool:
+    """Whether an emulator's end is behind `path`. When that was killed, its number is soon another terminal's, maybe
+    a person's: nothing may be written there."""
+    if not path or not os.path.realpath(path).startswith("/dev/pts/"):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(len(EMULATED))) == EMULATED
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _is_terminal(path: str) -> bool:

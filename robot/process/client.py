@@ -77,6 +77,7 @@ class GuardProcess:
         self._epoch = 0
         self._early: list[str] = []  # rejected here, before the guard saw it
         self._late_reason = "not opened"
+        self.abandoned = False  # its process died with the arms open, so that nobody let go of them
         self._latched: str | None = None  # an e-stop that was not re-armed
         self._writing = (
             threading.Lock()
@@ -93,6 +94,7 @@ class GuardProcess:
         if self._process is not None:
             return
         self._status, self._status_at, self._epoch = None, -1, 0
+        self.abandoned = False
         self._seen, self._early = {}, []
         missing = [name for name in self.rig.arms if name not in self._ports]
         if missing:
@@ -136,6 +138,15 @@ class GuardProcess:
                     raise  # it goes on guarding
                 self._end()
                 raise
+        else:
+            status = self._latest()
+            self.abandoned = status is not None and status.is_open
+            if self.abandoned:
+                log.error(
+                    "guard: %snobody let go of the arms, their torque may still be on: hold them, and switch "
+                    "their power off",
+                    self._ending(),
+                )
         self._late_reason = "closed"
         self._end()
 
@@ -288,9 +299,7 @@ class GuardProcess:
         if self._process is None:
             raise GuardFault("guard: not open; open() the robot before it is given commands")
         if not self._alive():
-            raise GuardFault(
-                f"guard: its process ended; {self._last_words()}close() and open() the robot again"
-            )
+            raise GuardFault(f"guard: {self._ending()}close() and open() the robot again")
 
     def _send(self, kind: Order, **values: Any) -> int:
         return self._write(Request(kind, values))
@@ -338,7 +347,17 @@ class GuardProcess:
         if self._folder is None or not (self._folder / LOG).exists():
             return ""
         lines = (self._folder / LOG).read_text(errors="replace").strip().splitlines()
+        lines = [line for line in lines if " INFO " not in line]
         return f"its log ends with '{lines[-1]}'; " if lines else ""
+
+    def _ending(self) -> str:
+        """How the process ended."""
+        code = None if self._process is None else self._process.poll()
+        if code is not None and code < 0:
+            return f"its process was killed (signal {-code}); "
+        if code == 0:
+            return "its process was asked to end, and parked and released the arms; "
+        return f"its process ended; {self._last_words()}"
 
     def _end(self) -> None:
         process, self._process = self._process, None

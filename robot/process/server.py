@@ -292,7 +292,8 @@ def main() -> int:
     except Exception as error:
         log.exception("the guard's process failed")
         if epoch == 0 and not (folder / HELLO).exists():  # it never began: say why instead of trying again
-            (folder / HELLO).write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+            told = f"{error}" if isinstance(error, TwinloopError) else f"{type(error).__name__}: {error}"
+            (folder / HELLO).write_text(json.dumps({"error": told}))
             return NOT_OPENED
         return FAILED
 

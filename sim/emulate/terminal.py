@@ -8,10 +8,12 @@ import os
 import pty
 import select
 import struct
+import termios
 import tty
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from ...robot.buses.port import EMULATED
 from ...robot.interfaces import Clock
 from .line import Line
 
@@ -46,6 +48,7 @@ class Terminal:
         for end in (master, slave):
             tty.setraw(end)
         os.set_blocking(master, False)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, EMULATED)  # a terminal's size, which a serial port has not
         self._ends, self.path = (master, slave), os.ttyname(slave)
 
     def close(self) -> None:

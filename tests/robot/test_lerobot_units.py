@@ -146,6 +146,11 @@ def write(tmp_path, change) -> Path:
         (lambda e: e["shoulder_pan"].update(range_min=3500), "range_min: 3500 is not below range_max 3292"),
         (lambda e: e["shoulder_pan"].update(offset=1), "motor 'shoulder_pan', unknown field 'offset'"),
         (lambda e: e.update(gripper=5), "motor 'gripper': 5 is not a mapping"),
+        (lambda e: e["gripper"].update(id=-1), "motor 'gripper', field id: -1 is not within 1..252"),
+        (lambda e: e["elbow_flex"].update(id=2), "'elbow_flex', field id: 2 is that of 'shoulder_lift'"),
+        (lambda e: [v.update(id=9) for v in e.values()], "'gripper', field id: 9 stands at another motor"),
+        (lambda e: e["gripper"].update(homing_offset=999999), "field homing_offset: 999999 is not within"),
+        (lambda e: e["gripper"].update(range_min=2047, range_max=2048), "1 ticks above range_min"),
     ],
 )
 def test_mistakes_in_a_file_are_named(tmp_path, change, message):
@@ -169,6 +174,12 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bad.json").write_text("{,")
     with pytest.raises(RigError, match="bad.json: not valid JSON"):
         read_calibration(tmp_path / "bad.json", SO101)
+    (tmp_path / "twice.json").write_text('{"gripper": {"id": 6, "id": 5}}')
+    with pytest.raises(RigError, match="twice.json: not valid JSON: 'id' stands there twice"):
+        read_calibration(tmp_path / "twice.json", SO101)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(RigError, match="deep.json: not valid JSON"):
+        read_calibration(tmp_path / "deep.json", SO101)
     (tmp_path / "old.json").write_text(json.dumps({"motor_names": ["shoulder_pan"], "homing_offset": [0]}))
     with pytest.raises(RigError, match="calibrate again"):
         read_calibration(tmp_path / "old.json", SO101)

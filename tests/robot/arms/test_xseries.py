@@ -102,6 +102,27 @@ def test_an_overload_is_named_stays_and_is_over_with_a_reboot(cell, chain):
     assert not chain.cycle("arm", ARM)[0].faults and cell.get("torque") == [1, 1, 1]
 
 
+def test_an_overload_right_behind_an_answer_is_no_lost_power(cell, chain, monkeypatch):
+    """Its torque is found off in a cycle whose answer told of nothing yet."""
+    family = chain._family
+    read, holding = family.read, family.holding
+
+    def late(bus, ids):
+        answers = read(bus, ids)
+        if cell.servos[3].get("torque"):
+            cell.servos[3].overload()
+        return answers
+
+    cell.drive(chain, cell.angles(), 50)
+    monkeypatch.setattr(family, "read", late)
+    chain._unsure.add(3)
+    assert not chain.cycle("arm", ARM)[0].faults
+    for _ in range(20):
+        cell.wait(5)
+        assert chain.cycle("arm", ARM)[0].faults == ("servo 3: overload",)
+    assert holding(chain.bus, [3]) == {3: False}
+
+
 def test_a_servo_with_an_error_that_holds_is_not_rebooted(cell, chain):
     cell.drive(chain, cell.angles(), 50)
     cell.servos[4]._fail(1)  # the supply was low; that alone shuts no servo down

@@ -1,9 +1,11 @@
 """Servo buses: packets as the vendors' SDKs write them, answers found in damaged streams, waits that end."""
 
+import fcntl
 import os
 import pty
 import subprocess
 import sys
+import termios
 import tty
 
 import dynamixel_sdk
@@ -16,6 +18,7 @@ from twinloop.robot.buses import Bus, DynamixelFraming, FeetechFraming, SerialPo
 from twinloop.robot.buses.dynamixel import crc16, fast_sync_read
 from twinloop.robot.buses.feetech import checksum, sign_magnitude, signed
 from twinloop.robot.buses.framing import BROADCAST, PING, READ, SYNC_READ, SYNC_WRITE, WRITE
+from twinloop.robot.buses.port import EMULATED
 from twinloop.robot.clock import RealClock
 from twinloop.robot.errors import DeviceError
 
@@ -313,3 +316,23 @@ def test_a_port_that_is_not_there_or_goes_away_is_one_line():
         port.receive(RealClock().now() + 100 * MS)
     with pytest.raises(DeviceError, match="not open"):
         port.send(b"x")
+
+
+def test_a_terminal_that_took_the_number_of_a_dead_emulators_is_left_alone(tmp_path):
+    """Its number is free as soon as it is killed, and its path still names it."""
+    link = tmp_path / "arm"
+    ends = pty.openpty()
+    fcntl.ioctl(ends[0], termios.TIOCSWINSZ, EMULATED)
+    link.symlink_to(os.ttyname(ends[1]))
+    port = SerialPort(str(link), 1_000_000, RealClock())
+    port.open()
+    port.close()
+    somebodys = pty.openpty()
+    link.unlink()
+    link.symlink_to(os.ttyname(somebodys[1]))
+    before = termios.tcgetattr(somebodys[1])
+    with pytest.raises(DeviceError, match="the emulator behind it is gone"):
+        port.open()
+    assert termios.tcgetattr(somebodys[1]) == before
+    for end in (*ends, *somebodys):
+        os.close(end)

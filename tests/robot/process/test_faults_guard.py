@@ -23,7 +23,7 @@ from flight import (
     standing,
     until,
 )
-from twinloop.robot.errors import DeviceError
+from twinloop.robot.errors import DeviceError, GuardFault
 from twinloop.robot.guard import read_blackbox
 from twinloop.robot.guard.blackbox import read_events
 from twinloop.robot.process import GuardProcess
@@ -116,6 +116,23 @@ def test_a_killed_supervisor_the_guard_parks_and_releases_by_itself(emulator, gu
     robot = GuardedRobot(RIG, CLOCK, guard, {}, tick=False)
     robot.close()
     assert robot.ended_parked and register(emulator, TORQUE) == [0] * 6
+
+
+def test_a_guard_killed_with_its_supervisor_leaves_an_arm_that_holds_and_says_so(emulator, guard, caplog):
+    moved(guard)
+    pid = guard_pid(guard._folder)
+    guard._process.kill()
+    guard._process.wait()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists())
+    with pytest.raises(GuardFault, match=r"killed \(signal 9\); close\(\) and open"):
+        guard.park()
+    guard.close()
+    assert guard.abandoned and "torque may still be on" in caplog.text
+    assert register(emulator, TORQUE) == [1] * 6
+    guard.open()  # takes the holding arm up again
+    assert not guard.abandoned
+    park(guard)
 
 
 def test_a_second_process_is_refused_by_name(emulator, guard):
