@@ -8,9 +8,10 @@ import select
 import sys
 import termios
 import threading
-import tty
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from ..teleop.terminal import cbreak
 
 LOOK_S = 0.1
 
@@ -41,7 +42,7 @@ class Keys:
         if not os.isatty(fd) or in_background(fd):
             return
         self._fd, self._before = fd, termios.tcgetattr(fd)
-        tty.setcbreak(fd)  # keys at once; Ctrl-C stays Ctrl-C
+        cbreak(fd)
         self._end.clear()
         self._thread = threading.Thread(target=self._watch, args=(fd,), daemon=True)
         self._thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ _GRIPPER_MAX = {
     "hold_n": 200.0,
     "hold_after_s": 10.0,
 }
+NAME = re.compile(r"\w[\w .-]{0,63}")  # it becomes part of paths and of a terminal's lines
 FAR_M = 10.0  # nothing of a rig stands farther from the origin of its cell
 _GUARD_RANGE = {
     "rate_hz": (50.0, 1000.0),
@@ -61,15 +63,17 @@ def structure_mistakes(error: BaseException, path: str) -> Iterator[str]:
     elif isinstance(error, KeyError):
         yield f"{_join(path, '')}: missing"
     else:
-        yield f"{path.lstrip('.') or 'rig'}: {error}"
+        what = {AttributeError: "is not a mapping of names", TypeError: "is not a list"}
+        text = what.get(type(error), str(error)).partition(" to structure as ")[0]
+        yield f"{path.lstrip('.') or 'rig'}: {text}"
 
 
 def _place(error: BaseException) -> str:
     for note in reversed(getattr(error, "__notes__", [])):
-        name = getattr(note, "name", None)
+        told = getattr(note, "__dict__", {})  # of cattrs' notes; a plain text has a method `index`
+        name, index = told.get("name"), told.get("index")
         if name is not None:
             return f".{name}"
-        index = getattr(note, "index", None)
         if index is not None:
             return f".{index}" if isinstance(index, str) else f"[{index}]"
     return ""
@@ -100,6 +104,13 @@ def check_names(raw: Mapping[str, Any]) -> Iterator[str]:
 def check_values(rig: Rig) -> list[str]:
     """Values that have the right type and are still wrong."""
     wrong: list[str] = []
+    called = [("name", rig.name), *(("arms", n) for n in rig.arms), *(("grippers", n) for n in rig.grippers)]
+    for where, name in (*called, *(("cameras", n) for n in rig.cameras)):
+        if not NAME.fullmatch(name):
+            wrong.append(
+                f"{where}: {name!r:.60} is no name; letters, digits, '_', '-', '.' and spaces, at most 64, a letter, "
+                "digit or '_' first"
+            )
     if not rig.arms:
         wrong.append("arms: a rig needs at least one arm")
     for name, arm in rig.arms.items():

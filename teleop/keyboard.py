@@ -12,7 +12,6 @@ import re
 import select
 import sys
 import termios
-import tty
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +22,7 @@ from ..robot.errors import DeviceError
 from ..robot.types import F64
 from .controls import KEYS
 from .jog import Jog
+from .terminal import cbreak
 
 PULSE_NS = 120_000_000
 LINE_MAX = 200  # letters of a text
@@ -77,7 +77,7 @@ class Keyboard:
                 "keyboard: standard input is no terminal; run it in one, or choose another --device"
             )
         self._fd, self._before = fd, termios.tcgetattr(fd)
-        tty.setcbreak(fd)  # Ctrl-C stays Ctrl-C
+        cbreak(fd)
         self._gone = False
 
     def read(self, now_ns: int) -> Jog:

@@ -32,11 +32,14 @@ class Command:
         from ..progress import say
 
         rig = load_rig(self.rig)
-        log = load_log(self.path or blackbox_path(rig))
+        path = self.path or blackbox_path(rig)
+        log = load_log(path)
         if self.what == "show":
             for line in told(log):
                 say(line)
             return 0
+        if path.stem != rig.name:
+            say(f"the twin is that of rig '{rig.name}', the file is called {path.name}; --rig takes another")
         say(f"{'twin - measured':<24}{'RMS':>8}{'worst':>8}")
         for joint in replay_log(log, rig):
             say(f"{joint.name:<24}{joint.rms:8.2f}{joint.worst:8.2f} {joint.unit}")

@@ -91,6 +91,11 @@ def run(asked: Asked) -> int:
     _check(asked, name)
     keys = None if asked.pedal is None else parse_pedal(asked.pedal)
     needs = PolicyNeeds() if asked.policy is None else policy_needs(asked.policy)
+    if asked.task is not None and needs.task and asked.task != needs.task:
+        raise UsageError(
+            f"--task {asked.task}: the policy {asked.policy} was trained for {needs.task}; leave out --task, or take "
+            "another policy"
+        )
     asked = replace(asked, size=asked.size or needs.size)
     task = load_task(asked.task or needs.task or TASK)
     text = asked.text or task.text
@@ -122,6 +127,9 @@ def run(asked: Asked) -> int:
             takes = RigTakes(asked.root, spec, fps, intervening)
     wall = RealClock()
     with ExitStack() as stack:
+        line = Line()
+        stack.callback(line.close)
+        stack.enter_context(line.tells_log())
         voice = Voice(asked.quiet)
         stack.callback(voice.close)
         page = _page(asked, resized(guarded, asked.size), cameras)
@@ -149,8 +157,6 @@ def run(asked: Asked) -> int:
         takes.open()
         stack.callback(cell.close)
         cell.open()
-        line = Line()
-        stack.callback(line.close)
         info: dict[str, Any] = {"backend": cell.backend}
         plan = Plan(
             text,
@@ -177,8 +183,9 @@ def run(asked: Asked) -> int:
                 say(f"not active: {protection.name} ({protection.detail})")
         session.run()
     if asked.root is not None:
-        _report(asked, tally, session.saved, rig)
-    return 0 if asked.episodes is None or session.saved >= asked.episodes else 1
+        _report(asked, tally, session, rig)
+    short = asked.episodes is not None and session.saved < asked.episodes
+    return 1 if short or session.trouble else 0
 
 
 def _lead(asked: Asked, rig: Rig, cell: Cell, choice: str) -> Callable[[Rig], JogDevice] | None:
@@ -267,12 +274,16 @@ def terminal_beside(device: object) -> Keyboard | None:
     return Keyboard(fd) if os.isatty(fd) and not in_background(fd) else None
 
 
-def _report(asked: Asked, tally: Tally, saved: int, rig: Rig) -> None:
+def _report(asked: Asked, tally: Tally, session: Session, rig: Rig) -> None:
     assert asked.root is not None
+    saved = session.saved
     if asked.dry_run:
         say(f"dry run: {saved} episodes would have been saved; nothing was written")
         return
-    say(f"{asked.root}: {tally.line()}; {saved} of them now")
+    wanted = "" if asked.episodes is None or saved >= asked.episodes else f", {asked.episodes} were asked for"
+    say(f"{asked.root}: {tally.line()}; {saved} of them now{wanted}")
+    if session.trouble:
+        say(f"the last episode: {session.trouble}")
     if saved and tally.starts:
         picture = asked.root.with_name(f"{asked.root.name}-starts.png")
         picture.write_bytes(tally.png(rig))

@@ -110,7 +110,9 @@ class Desk:
         self._shown_ns = self._wall.now()
         if self.page is not None and self.page.trouble and not self._lonely:
             self._lonely = True
-            self.say(f"{self.page.trouble}; the session goes on without it")
+            alone = self.hand.device is self.page or isinstance(self.hand.device, Remote)
+            what = "and with it the hand: q ends the session" if alone else "the session goes on without it"
+            self.alarm(f"{self.page.trouble}; {what}", spoken="the page is gone")
         if self._pedal is not None and self._pedal.trouble != self._pedal_told:
             self._pedal_told = self._pedal.trouble
             if self._pedal_told:
@@ -120,6 +122,12 @@ class Desk:
         self._line.show(standing, None if self._terminal is None else self._terminal.line)
         if self.page is not None:
             self.page.tell({**standing.for_page(), **session})
+
+    def alarm(self, text: str, spoken: str) -> None:
+        """As `say`, and to be heard."""
+        self.say(text)
+        self.voice.ring(self._wall.now())
+        self.voice.say(spoken)
 
     def say(self, text: str) -> None:
         """A line that stays on the terminal."""

@@ -37,7 +37,7 @@ class Harvest:
             self._desk.say(f"episode {kept.index}: {kept.rows} rows, {TOLD[success]}")
         self.trouble = kept.trouble
         if kept.trouble:
-            self._desk.say(f"recording: {kept.trouble}")
+            self._desk.alarm(f"recording: {kept.trouble}", spoken="not recorded")
         for what in behind:
             self._desk.say(f"episode {kept.index}: marked, {what}")
         return kept.index is not None

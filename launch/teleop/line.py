@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +37,14 @@ class Standing:
     link: str = ""  # to an operator on another machine
 
     def text(self) -> str:
-        """For the terminal."""
+        """For the terminal; first what the person must not miss, since a narrow one shows no more."""
         rate = "" if self.rate_hz is None else f"{self.rate_hz:.0f} Hz"
         late = f", {self.late} late" if self.late else ""
         time = "" if self.elapsed_s is None else f" {self.elapsed_s:.1f} s"
         parts = [
             f"[{'paused' if self.paused else self.state}]",
+            self.link,
+            self.message,
             f"episode {self.episode}{time}",
             f"{self.saved} saved, {self.successes} succeeded",
             rate + late,
@@ -56,10 +60,6 @@ class Standing:
             parts.append("task done")
         if self.hands != "person":
             parts.append(self.hands)
-        if self.link:
-            parts.append(self.link)
-        if self.message:
-            parts.append(self.message)
         return "  ".join(part for part in parts if part)
 
     def for_page(self) -> dict[str, Any]:
@@ -109,6 +109,17 @@ class Line:
         """A line that stays."""
         self._write(f"{CLEAR}{text}\n{self._shown}" if self._live and self._shown else f"{text}\n")
 
+    @contextlib.contextmanager
+    def tells_log(self) -> Iterator[None]:
+        """Inside, warnings of the program are lines that stay, instead of text in the midst of this one."""
+        handler = _Told(self)
+        logger = logging.getLogger("twinloop")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
     def close(self) -> None:
         if self._live and self._shown:
             self._write("\n")
@@ -118,3 +129,14 @@ class Line:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+class _Told(logging.Handler):
+    """Says what is logged as a warning or worse."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__(logging.WARNING)
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._line.say(record.getMessage())

@@ -49,6 +49,11 @@ def check_match(root: Path, spec: DatasetSpec) -> None:
         for key in KEYS
         if key in known and known[key] != spec.extra.get(key)
     ]
+    if wrong and not (meta.entries or meta.notes):
+        raise DatasetError(
+            f"{root}: is empty, and was begun with other settings: {'; '.join(wrong)}; remove that folder, or name "
+            "another one"
+        )
     if wrong:
         raise DatasetError(
             f"{root}: does not fit what is recorded now: {'; '.join(wrong)}; record with the same rig and settings, "

@@ -248,22 +248,24 @@ class Operation:
     def _text(self, now: int) -> str:
         """The terminal's line."""
         if self._lost(now):
-            since = "" if self._heard is None else f" {(now - self._heard[1]) * 1e-9:.1f} s ago"
-            return f"[no link]  to {self._robot.address}: lost{since}, the arm holds; trying again"
+            if self._heard is None:
+                return f"[no link]  to {self._robot.address}: connecting"
+            since = (now - self._heard[1]) * 1e-9
+            return f"[no link]  to {self._robot.address}: lost {since:.1f} s ago, the arm holds; trying again"
         told = self._session
         elapsed, rate = told.get("elapsed_s"), told.get("rate_hz")
         mode, reason = told.get("mode"), told.get("reason")
         parts = [
             f"[link {self._trips.text()}]",
             "let go once, then it moves" if self._felt.get("waits") else "",
+            self._message,
+            told.get("message"),
             told.get("episode"),
             "" if elapsed is None else f"{elapsed:.1f} s",
             "" if rate is None else f"{rate:.0f} Hz",
             f"guard {mode}" + (f" ({reason})" if mode != "run" and reason else "") if mode else "",
             f"held back: {told['clamped']}" if told.get("clamped") else "",
             told.get("statistics"),
-            self._message,
-            told.get("message"),
         ]
         return _printable("  ".join(str(part) for part in parts if part))
 

@@ -67,6 +67,11 @@ class Session:
         return self._harvest.saved
 
     @property
+    def trouble(self) -> str:
+        """What went wrong with the last episode, "" = nothing."""
+        return self._harvest.trouble
+
+    @property
     def controls(self) -> tuple[str, ...]:
         """Controls that mean something here."""
         if not self._plan.records:

@@ -25,7 +25,7 @@ def encode(frame: Frame) -> list[Part]:
 
 
 def _bytes(values: np.ndarray) -> memoryview:
-    return memoryview(values).cast("B")
+    return values.data.cast("B")
 
 
 def decode(data: bytes) -> Frame:

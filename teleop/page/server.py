@@ -318,13 +318,18 @@ def main() -> int:
         root = None if plan["root"] is None else Path(plan["root"])
         asyncio.run(PageServer(folder, rig, link, Path(plan["tls"]), parent, root).run())
     except (TwinloopError, OSError) as error:
-        text = str(error) if isinstance(error, TwinloopError) else f"port {link.port}: {error.strerror}"
+        text = str(error)
+        if isinstance(error, OSError):
+            text = f"--port {link.port}: {os.strerror(error.errno or 0)}; --port 0 takes one that is free"
         _say(folder, {"error": text})
         return 2
     except Exception:
         log.exception("the page's process failed")
         _say(folder, {"error": f"the page's process failed; see {folder / LOG}"})
         return 1
+    finally:
+        if parent.gone():  # one that was killed does not
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

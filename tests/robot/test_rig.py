@@ -160,6 +160,24 @@ def test_mistakes_of_every_kind_at_once():
     assert len(found) == 6
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "../../evil"}, "name: '../../evil' is no name"),
+        ({"name": "a\nb"}, "is no name"),
+        ({"name": "x" * 65}, "at most 64"),
+        ({"cameras": {"fro/nt": {}}}, "cameras: 'fro/nt' is no name"),
+        ({"cameras": None}, "cameras: is not a mapping of names"),
+        ({"cameras": ["front"]}, "cameras: is not a mapping of names"),
+        ({"workspace": {"min_m": [1, 1], "max_m": 3}}, r"min_m: Not enough values in \[1, 1\]\n"),
+        ({"workspace": {"min_m": [0, 0, 0], "max_m": 3}}, "workspace.max_m: is not a list"),
+    ],
+)
+def test_names_and_containers_that_are_none(change, told):
+    with pytest.raises(RigError, match=told):
+        parse_rig({"name": "x", "arms": {"arm": {"model": "so101"}}} | change, "mine.yaml")
+
+
 @pytest.mark.parametrize("raw", [None, [], "so101", {"name": "x"}, {"name": "x", "arms": None}, {"arms": {}}])
 def test_what_is_no_rig_at_all(raw):
     with pytest.raises(RigError):

@@ -330,6 +330,8 @@ def test_a_hand_in_a_browser_records_an_episode_and_a_lost_link_holds_the_arm(tm
         (("teleop", "--device", "scripted"), "add --sim"),
         (("teleop", "--device", "keyboard", "--sim", "--emulated"), "one of them"),
         (("teleop", "--device", "keyboard", "--sim"), "standard input is no terminal"),
+        (("teleop", "--device", "keyboard", "--sim", "--ik", "damped"), "--ik: unknown solver 'damped'"),
+        (("teleop", "--device", "leader", "--ik", "dls"), "--ik: a leader tells joint angles"),
         (("record", "x", "--sim"), "--sim: is for what you record yourself; add --device"),
         (("record", "x", "--device", "scripted", "--sim"), "--episodes"),
         (("record", "x", "--device", "web", "--sim", "--task", "cook"), "unknown task 'cook'"),

@@ -96,17 +96,17 @@ def test_a_cut_line_holds_the_arm_and_a_mended_one_goes_on(terminal):
     with Wire(port) as wire:
         operator = terminal("operate", f"localhost:{wire.port}", "--device", "keyboard", "--quiet")
         until(r"link \d+ ms, worst \d+\] .*idle", operator, robot)
-        until(r"guard run .*link \d+ ms, worst \d+", robot, operator)
+        until(r"link \d+ ms, worst \d+ .*guard run", robot, operator)
         wire.cut = True
         until(
-            r"\d Hz.* guard hold \(the operator's heartbeat is lost\) .*link to 127.0.0.1 lost",
+            r"link to 127.0.0.1 lost .*\d Hz.* guard hold \(the operator's heartbeat is lost\)",
             robot,
             operator,
         )
         until(r"no link\] .*the arm holds", operator, robot)
         wire.cut = False
         until(r"link \d+ ms, worst \d+\] .*guard run", operator, robot)
-        until(r"guard run .*link \d+ ms, worst \d+", robot, operator)
+        until(r"link \d+ ms, worst \d+ .*guard run", robot, operator)
         operator.press(" ")
         until("guard estop", robot, operator)
         operator.press("\\")
