@@ -62,10 +62,10 @@ class Swaying:
 def tear_the_next_order():
     """From now on a ring's writer dies after half a message."""
 
-    def torn(self, ring, at, kind, data, t_ns):
+    def torn(self, ring, at, kind, parts, length, t_ns):
         if self.path.name != "orders":
-            return whole(self, ring, at, kind, data, t_ns)
-        place, half = HEADER + at % self._capacity, bytes(data)[: len(data) // 2]
+            return whole(self, ring, at, kind, parts, length, t_ns)
+        place, half = HEADER + at % self._capacity, b"".join(parts)[: length // 2]
         ring[place + 8 : place + 8 + len(half)] = half
         os.kill(os.getpid(), signal.SIGKILL)
 

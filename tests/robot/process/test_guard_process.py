@@ -150,7 +150,7 @@ def test_sigterm_to_the_guard_parks_and_releases(emulator, guard):
     until(lambda: any(not s.is_open for s in watcher.look()))
     assert "released_unparked" not in watcher.seen[-1].limits and "park" in {s.mode for s in watcher.seen}
     watcher.flight().assert_sound()
-    with pytest.raises(GuardFault, match="ended"):
+    with pytest.raises(GuardFault, match="asked to end"):
         until(lambda: guard.submit(ActionChunk(CLOCK.now(), 1, {}, {}, CLOCK.now())) and None)
     guard.close()
     assert register(emulator, TORQUE) == [0] * 6
