@@ -14,7 +14,7 @@ import numpy as np
 from ..policies.runtime import PolicyAgent
 from ..robot.cameras.process import CameraProcess
 from ..robot.clock import RealClock
-from ..robot.errors import GuardFault
+from ..robot.errors import GuardFault, TwinloopError
 from ..robot.guard.protections import Protection
 from ..robot.interfaces import Agent, Observer
 from ..robot.loop import ControlLoop
@@ -56,11 +56,14 @@ class LiveCell:
 
     def close(self) -> None:
         """Park, release, and end everything that was started; an arm that could not be parked is said."""
-        opened, released = self.guard.is_open, False
+        opened, failed = self.guard.is_open, False
         try:
             self._stack.close()
-            released = not self.guard.abandoned
+        except TwinloopError:
+            failed = True
+            raise
         finally:
+            released = not (failed or self.guard.abandoned)
             if opened and not self.robot.ended_parked:
                 what = "the arm was let go of where it was" if released else "its torque may still be on"
                 way_out = "hold it" if released else "hold it, and switch its power off"
