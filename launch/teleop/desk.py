@@ -24,6 +24,9 @@ class Beating(Protocol):
         ...
 
 
+NAMES = {"heartbeat": "no word from the hand"}  # of limits that a person knows by others
+
+
 class Desk:
     """`hand` moves the arm; `terminal`, `page`, `pedal` have controls beside it, where there are any. All are open."""
 
@@ -89,7 +92,7 @@ class Desk:
         self.hand.feel(bool(names))
         self._clamped_ns = t_ns if names else None
         if names:
-            self.clamp = ", ".join(name.replace("_", " ") for name in names)
+            self.clamp = ", ".join(NAMES.get(name, name.replace("_", " ")) for name in names)
             self.voice.ring(self._wall.now())
 
     @property

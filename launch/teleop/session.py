@@ -29,7 +29,9 @@ FOREVER_NS = 2**62
 POLL_NS = 20_000_000
 JUDGE_EVERY = 3  # steps between two looks at whether the task is done
 # Of the guard's acts: keys begin and end motions at once, and a grasp is meant.
-QUIET = ("acceleration", "jerk", "expired", "rejected_expired", "gripper_force", "gripper_hold")
+# What is rejected in a stop is told by the guard's mode.
+QUIET = ("acceleration", "jerk", "expired", "gripper_force", "gripper_hold")
+REJECTED = ("rejected_expired", "rejected_heartbeat", "rejected_estop", "rejected_fault")
 LATCHED = ("fault", "estop")
 TELEOP = ("pause", "takeover", "rerecord", "estop", "rearm", "quit")  # without a recording
 
@@ -186,7 +188,7 @@ class Session:
         self._hands.mirror(obs, applied, self.state in ("countdown", "recording"))
         if applied.mode in LATCHED:
             self._latched(obs, applied.mode)
-        held = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET]
+        held = [name for name, ticks in applied.limits.items() if ticks and name not in QUIET + REJECTED]
         self._desk.feel(held, obs.t_ns)
         self._rates.look(self._wall.now(), obs)
         if self._looks % JUDGE_EVERY == 0 and (judged := self._cell.judge()) is not None:
