@@ -151,6 +151,9 @@ class ScriptedLead:
 
     def close(self) -> None:
         try:
+            if self._holds:  # else it could not park
+                self._holds = False
+                self._pull({})
             self._leader.close()
         finally:
             self._closed()

@@ -238,13 +238,14 @@ def test_where_a_person_puts_things_back_the_arm_waits_for_them(tmp_path):
     assert person.states == ["reset", "countdown", "recording", "reset"] and len(infos(root)) == 1
 
 
-def test_a_scripted_person_succeeds_with_a_leader_arm(tmp_path):
+def test_a_scripted_person_succeeds_with_a_leader_arm(tmp_path, caplog):
     """20 of 20 when it was measured; here the first one."""
     args = ("--device", "scripted:leader", "--sim", "--episodes", "1", "--no-cameras")
     assert main(["record", str(tmp_path / "d"), *args]) == 0
     found = infos(tmp_path / "d")
     assert [e.info["success"] for e in found] == [True]
     assert {e.info["device"] for e in found} == {"leader"}
+    assert "above the rest pose" not in caplog.text  # let go of, it parks
 
 
 def test_the_scripted_operator_succeeds_through_the_cartesian_path(tmp_path, capsys):
