@@ -121,6 +121,8 @@ def keep(folder: Path, agent: int, sources: Sources) -> int:
             if pipe.poll(0) or os.getppid() != agent:
                 shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
             return code
+        if not folder.is_dir():  # somebody removed it: no guard can begin there
+            return 1
         note(folder, f"the guard ended with {code}; starting it anew")
         epoch += 1
 
