@@ -37,6 +37,7 @@ STEP_RAD = np.radians(0.5)  # no goal may jump by more when somebody comes back
 RELATIVE = 1e-6  # docs/safety.md, Tolerances
 HELD_RAD = 0.2  # servos sag by 0.04; an arm without torque is farther off in half a second
 SETTLED_S = 0.4  # after the beginning of a stop the arm stands
+SAGGED = 0.05  # rad, m: farther outside its range no stop lets a joint fall
 ANCHOR_RAD = 0.05  # a tick of motion, and what the servos measured a cycle before
 
 
@@ -93,12 +94,17 @@ class Flight:
         )
 
     def assert_limits(self):
-        """Position, and velocity, acceleration and jerk as finite differences, of every command."""
-        assert (self.sent >= LOW - 1e-8).all() and (self.sent <= HIGH + 1e-8).all()
+        """Position, and velocity, acceleration and jerk as finite differences, of every command. An arm that was found
+        a little outside its range (it had been dropped onto the table) goes no farther."""
         begins = [0, *np.flatnonzero(self.anew), len(self.sent)]
+        beyond = np.maximum(LOW - self.sent, self.sent - HIGH)
+        assert beyond.max() < SAGGED, (
+            f"joint {np.argmax(beyond.max(axis=0))}: {beyond.max()} beyond its range"
+        )
         looked = 0
         for begin, end in zip(begins, begins[1:], strict=False):
             values = self.sent[begin:end]
+            assert (beyond[begin:end] <= np.maximum(beyond[begin:end][:1], 1e-8) + 1e-8).all()
             for name, limit in zip(("velocity", "acceleration", "jerk"), LIMITS, strict=True):
                 values = np.diff(values, axis=0) / PERIOD_S
                 worst = np.abs(values / limit).max(initial=0.0)
