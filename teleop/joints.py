@@ -100,9 +100,8 @@ class JointAgent:
         while len(trail) > 2 and at_ns - trail[1][0] >= SPEED_NS:
             trail.popleft()
         (begin_ns, first), (end_ns, last) = trail[0], trail[-1]
-        if (
-            end_ns - begin_ns < SPEED_NS // 2
-        ):  # one count between two readings that are close would be a great speed
+        # One count between two readings that are close would be a great speed.
+        if end_ns - begin_ns < SPEED_NS // 2:
             return last, np.zeros(last.size)
         speed = (last - first) / ((end_ns - begin_ns) * 1e-9)
         return last + speed * ((now_ns - end_ns) * 1e-9), speed

@@ -25,7 +25,7 @@ def encode(frame: Frame) -> list[Part]:
 
 
 def _bytes(values: np.ndarray) -> memoryview:
-    return values.data.cast("B")
+    return values.reshape(-1).view(np.uint8).data
 
 
 def decode(data: bytes) -> Frame:

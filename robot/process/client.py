@@ -356,7 +356,7 @@ class GuardProcess:
         if code is not None and code < 0:
             return f"its process was killed (signal {-code}); "
         if code == 0:
-            return "its process was asked to end, and parked and released the arms; "
+            return "its process was asked to end, and let go of the arms; "
         return f"its process ended; {self._last_words()}"
 
     def _end(self) -> None:
